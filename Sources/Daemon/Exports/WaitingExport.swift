@@ -1,20 +1,21 @@
-/// A configured export that can't be served, and is tried again when its image changes, or now and then.
+/// A configured export that can't be served, and is tried again when its image changes, and now and then.
+///
+/// Nothing tells that another server has started, or that another program has released a lock.
 struct WaitingExport: Sendable {
-    private static let pause = Duration.seconds(10)
+    /// The time between two attempts to open an image that looks the same.
+    static let pause = Duration.seconds(10)
 
     let configuration: ExportConfiguration
-    /// Whether nothing but another attempt tells that the image can be opened.
-    let mustTryAgain: Bool
     /// The image's path at the last attempt.
     private(set) var seen: ImageAppearance
     private var triedAt = ContinuousClock.now
 
-    init(_ configuration: ExportConfiguration, _ seen: ImageAppearance, mustTryAgain: Bool) {
-        (self.configuration, self.seen, self.mustTryAgain) = (configuration, seen, mustTryAgain)
+    init(_ configuration: ExportConfiguration, _ seen: ImageAppearance) {
+        (self.configuration, self.seen) = (configuration, seen)
     }
 
     /// Whether another attempt may succeed.
-    func isDue(_ now: ImageAppearance) -> Bool { now != seen || mustTryAgain && triedAt + Self.pause <= .now }
+    func isDue(_ now: ImageAppearance) -> Bool { now != seen || triedAt + Self.pause <= .now }
 
     /// Records an attempt.
     mutating func tried(_ now: ImageAppearance) { (seen, triedAt) = (now, .now) }

@@ -104,11 +104,6 @@ struct BackingOpener: Sendable {
         return Backing(image, isReadOnly: configuration.isReadOnly, daemon: daemon)
     }
 
-    /// Whether only another attempt tells that an image can be opened now: nobody hears of changes in Ceph.
-    func mustTryAgain(_ configuration: ExportConfiguration) -> Bool {
-        disks != nil && RBDPlace(configuration.backing) != nil
-    }
-
     /// Takes the right to write to an RBD image of the site. Blocks the thread.
     private func claim(
         _ configuration: ExportConfiguration, _ specification: ImageSpecification, isArriving: Bool

@@ -8,12 +8,12 @@ extension Node {
     /// Time between looks at the paths of images that could not be opened. There are none while all exports are served.
     private static let lookInterval = Duration.seconds(2)
 
-    /// Marks and logs a configured export that can't be served. SIGHUP tries it again, and so does a change at its path.
+    /// Marks and logs a configured export that can't be served. SIGHUP tries it again, and so do a change at its
+    /// path and the passing of time.
     func holdBack(_ export: ExportConfiguration, _ reason: any Error) {
         heldBack.withLockedValue { $0[export.name] = "\(reason)" }
         logger.error("\(export.name) is not offered: \(reason)")
-        waiting[export.name] = WaitingExport(
-            export, ImageAppearance(at: export.backing), mustTryAgain: opener.mustTryAgain(export))
+        waiting[export.name] = WaitingExport(export, ImageAppearance(at: export.backing))
         watchWaiting()
     }
 
@@ -30,7 +30,7 @@ extension Node {
             })
     }
 
-    /// Tries exports whose images have changed, or can't be seen to change.
+    /// Tries exports whose images have changed, or were tried some time ago.
     /// - Returns: Whether any export still waits.
     private func lookAtWaiting() async -> Bool {
         for (name, export) in waiting {

@@ -101,6 +101,28 @@ struct ArrivedExportTests {
         #expect(try await second.stop() == 0)
     }
 
+    @Test("Its image is away while the node starts -> the other disks are served, and it too once the image is back")
+    func away() async throws {
+        let (gone, first) = (try await source(), try await destination())
+        try await migrate(from: gone)
+        // It would have the disk served, too.
+        #expect(try await gone.stop() == 0)
+        try await first.kill()
+        #expect(rename(path("images/disk.raw"), path("away.raw")) == 0)
+        let second = try await destination()
+        try await second.wait(for: "disk moved to this node but can't be served")
+        #expect(try await second.exports()[0]["problem"] is String)
+        #expect(rename(path("away.raw"), path("images/disk.raw")) == 0)
+        try await second.wait(for: "disk is served: its image can be opened now")
+        #expect(try await second.exports()[0]["problem"] == nil)
+        #expect(try await reads(second))
+        let source = try await source()
+        let write = try await Command.run("qemu-io", "-f", "raw", "-c", "write -P 7 0 64k", "-c", "flush", source.uri())
+        #expect(write.status == 0, "the source forwards: \(write)")
+        #expect(try scratch.data("images/disk.raw").prefix(65536).allSatisfy { $0 == 7 })
+        #expect(try await second.stop() == 0)
+    }
+
     @Test("Made larger -> still a disk that came, which can be forgotten")
     func resized() async throws {
         let (source, node) = (try await source(), try await destination())

@@ -44,6 +44,40 @@ struct HeldBackTests {
         #expect(try await node.stop() == 0)
     }
 
+    @Test(
+        "A server that is not there, and an image that another program has locked -> both are served once they can be")
+    func unseenCauses() async throws {
+        _ = try scratch.hole(1 << 20, "locked.raw")
+        let socket = scratch.file("server")
+        let text = """
+            [export remote]
+            image = nbd+unix:///?socket=\(socket)
+            [export locked]
+            image = \(scratch.file("locked.raw"))
+            [export good]
+            image = \(try scratch.hole(1 << 20, "good.raw"))
+            """
+        func serve(_ image: String, at socket: String) async throws -> ChildProcess {
+            let server = try ChildProcess("/usr/bin/qemu-nbd", ["-f", "raw", "-k", socket, "-t", image])
+            try await waitUntil("\(image) is served") { UnixAddress.isListening(at: socket) }
+            return server
+        }
+        let holder = try await serve(scratch.file("locked.raw"), at: scratch.file("holder"))
+        let node = try await NodeProcess(
+            scratch.file("node"), ["--config", try scratch.write(Array(text.utf8), to: "nodes.conf")])
+        for name in ["remote", "locked"] {
+            #expect(try await export(name, node)?["condition"] as? String == "held", "\(name)")
+        }
+        holder.signal(SIGTERM)
+        let server = try await serve(scratch.hole(3 << 20, "served.raw"), at: socket)
+        defer { server.signal(SIGTERM) }
+        for name in ["remote", "locked"] {
+            try await waitUntil("\(name) is served") { try await export(name, node)?["state"] as? String == "serving" }
+        }
+        #expect(try await Command.run("nbdinfo", "--size", node.uri("remote")).output == "3145728\n")
+        #expect(try await node.stop() == 0)
+    }
+
     @Test("None of the images can be opened -> the node ends with an error")
     func none() async throws {
         let result = try await Nearblock.run([

@@ -56,6 +56,30 @@ extension IncomingDiskRegistry {
         }
     }
 
+    /// Tries again to serve the disks that `restore` could not serve.
+    /// - Returns: The names of those that are served now.
+    public func retryUnserved() async -> [String] {
+        var served: [String] = []
+        for name in unserved.keys.sorted() {
+            // Its source may have had it served meanwhile.
+            guard let known = prepared.values.first(where: { $0.record.export == name }) else {
+                unserved[name] = nil
+                continue
+            }
+            do {
+                try await takeOver(known.record.migration)
+                unserved[name] = nil
+                served.append(name)
+                logger.notice("\(name) is served: its image can be opened now")
+            } catch {
+                guard unserved[name] != error.plainReason else { continue }
+                unserved[name] = error.plainReason
+                logger.error("\(name) moved to this node but can't be served: \(error.plainReason)")
+            }
+        }
+        return served
+    }
+
     private func hold(_ record: IncomingRecord) {
         prepared[record.migration] = PreparedDisk(record: record)
         if record.blockSize != nil { channels[record.migration] = PostCopyChannels() }
