@@ -329,6 +329,12 @@ void linux_take_usual_turns(void) { take_turns_of(0); }
 
 void linux_take_long_turns(void) { take_turns_of(20 * 1000 * 1000); }
 
+long linux_thread_waits(void) {
+    struct rusage usage = {0};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
+}
+
 void linux_give_way(int niceness) {
     setpriority(PRIO_PROCESS, 0, niceness);
     const int best_effort = 2, lowest = 7, one_process = 1;

@@ -1,3 +1,4 @@
+import CLinux
 import BlockModel
 import Ring
 
@@ -75,12 +76,14 @@ public final class DiskPort: @unchecked Sendable {
     public func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
         guard !isFenced else { return nil }
         let began = WritePace.now()
-        guard pace.allows(at: began),
+        guard pace.allows(at: began) else { return nil }
+        let waits = pace.isWatching(at: began) ? linux_thread_waits() : nil
+        guard
             let error = fastDevice._withUnsafeGuaranteedRef({
                 $0.writeAtOnce(from: buffer, length: length, at: offset)
             })
         else { return nil }
-        pace.record(from: began, to: WritePace.now())
+        pace.record(from: began, to: WritePace.now(), waitsBefore: waits) { linux_thread_waits() }
         // Invariant 1: the write has ended, and its reply follows.
         mark(offset: offset, length: UInt64(length))
         return error

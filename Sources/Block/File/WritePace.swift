@@ -3,28 +3,43 @@ import Glibc
 /// Decides whether a loop does writes on its own thread.
 ///
 /// A write into the page cache costs less than passing it to another thread, as long as it does not wait. The kernel
-/// makes a writer wait for dirty memory or a journal, and all clients of the loop wait with it. After a slow write,
-/// writes therefore use the ring for a while, twice as long for each slow write in a row.
+/// makes a writer wait for dirty memory or a journal, and all clients of the loop wait with it. After a slow write that has
+/// waited, writes therefore use the ring for a while, twice as long for each one in a row.
+///
+/// On a busy machine most slow writes wait for nothing: another thread had the core. To tell that costs a system call before each
+/// write, so it is done only for some time after a slow write.
 package struct WritePace {
-    /// Nanoseconds of a write from which on it counts as slow: the kernel or a busy machine made it wait.
+    /// Nanoseconds of a write from which on it counts as slow.
     static let slow: UInt64 = 3_000_000
+    /// Nanoseconds after the last slow write for which writes are watched.
+    static let watch: UInt64 = 200_000_000
     static let shortestPause: UInt64 = 10_000_000
     static let longestPause: UInt64 = 1_000_000_000
 
     private var pause: UInt64 = 0
     private var resumes: UInt64 = 0
+    private var watchEnd: UInt64 = 0
 
     /// Whether a write that begins at `now` may be done at once.
     func allows(at now: UInt64) -> Bool { now >= resumes }
 
+    /// Whether to count the waits of the thread before a write that begins at `now`.
+    func isWatching(at now: UInt64) -> Bool { now < watchEnd }
+
     /// Records the duration of a write.
-    mutating func record(from began: UInt64, to ended: UInt64) {
+    /// - Parameters:
+    ///   - before: the count of the thread's waits before the write; nil if it was not watched.
+    ///   - waits: counts them now.
+    mutating func record(from began: UInt64, to ended: UInt64, waitsBefore before: Int?, waits: () -> Int) {
         guard ended - began >= Self.slow else {
             pause = 0
             return
         }
+        watchEnd = ended + Self.watch
+        guard let before, waits() != before else { return }
         pause = min(max(Self.shortestPause, pause * 2), Self.longestPause)
         resumes = ended + pause
+        watchEnd = resumes + Self.watch
     }
 
     /// Nanoseconds of the monotonic clock. The kernel's vDSO answers, without a system call.

@@ -93,6 +93,8 @@ int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned cha
 void linux_begin_writing_out(int descriptor);
 // Lowers the priority of the calling thread and of those it starts: nice(2), 0 to 19, and ioprio_set(2) best effort 7.
 void linux_give_way(int niceness);
+// Returns how often the calling thread has waited for something other than the processor: getrusage(2), ru_nvcsw.
+long linux_thread_waits(void);
 // Stores 1 for each core that the first thread of this process may run on, by its number, and 0 for the others:
 // sched_getaffinity(2). The calling thread may be bound to one core of them. Stores 1 for all if the system does not tell.
 void linux_allowed_cores(unsigned char *cores, int count);
