@@ -36,6 +36,7 @@ extension Node {
         try await registry.restore()
         self.registry = registry
         for export in exports.values { await tellPredecessors(of: export) }
+        if await !registry.unserved.isEmpty { tasks.append(Task { await retryUnserved(registry) }) }
         let loop = loops[0]
         let listener = try await PeerListener(
             on: address, inherited: configuration.peerSocket, transport: transport)
@@ -47,7 +48,9 @@ extension Node {
             site: findsNeighbours, arrivals: site.map { arrivals(in: $0) },
             memory: try configuration.memoryDirectory.map { try MemoryDirectory(path: $0) },
             lender: site.map { SiteLender(directory: configuration.index ?? "", view: $0.view) },
-            lendingPace: LendingPace(bytesPerSecond: configuration.site.bytesPerSecond),
+            lendingPace: LendingPace(bytesPerSecond: configuration.site.bytesPerSecond) { [server] in
+                server.clientsNeedCores
+            },
             hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations },
             isOwn: { [transport] in transport.hasOpened($0) }
         ) { DiskClient(disk: $0, loop: loop) }
@@ -68,6 +71,16 @@ extension Node {
         }
         peerAddress = listener.address
         return listener.address
+    }
+
+    /// Serves disks that came to an earlier process as soon as their images can be opened.
+    private func retryUnserved(_ registry: IncomingDiskRegistry) async {
+        while (try? await Task.sleep(for: WaitingExport.pause)) != nil, !isStopping {
+            for name in await registry.retryUnserved() {
+                if let export = exports[name] { await tellPredecessors(of: export) }
+            }
+            if await registry.unserved.isEmpty { return }
+        }
     }
 
     /// - Parameter site: Finds neighbours on other hosts.

@@ -13,6 +13,7 @@ public final class Server: Sendable {
 
     let loops: [SessionLoop]
     let gate = MoveGate()
+    private let idleCores = IdleCores()
     private let exports: ExportTable
     private let listeners = NIOLockedValueBox<[Listener]>([])
     /// Listeners of sockets that a service manager has passed on.
@@ -38,7 +39,7 @@ public final class Server: Sendable {
         precondition(!loops.isEmpty)
         self.observer = observer
         self.exports = exports
-        let (gate, idleCores) = (gate, IdleCores())
+        let (gate, idleCores) = (gate, idleCores)
         let sessionLoops = loops.map { SessionLoop(loop: $0, gate: gate, idleCores: idleCores) }
         for loop in sessionLoops { loop.all = sessionLoops }
         self.loops = sessionLoops
@@ -48,6 +49,16 @@ public final class Server: Sendable {
 
     /// The number of connected clients.
     public var connectionCount: Int { connections.load(ordering: .relaxed) }
+
+    /// Whether clients keep the loops at work, and no core is idle. Other work then takes time from them.
+    package var clientsNeedCores: Bool {
+        let busy = loops.reduce(0) { $0 + $1.loop.load.busy }
+        guard connectionCount > 0, busy >= LoopSharing.merged else { return false }
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        let cores = idleCores.current(at: UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec))
+        return cores.map { $0.idle < LoopSharing.crowded } ?? false
+    }
 
     /// The encryption of connections that are accepted now; nil while there is none.
     public var encryption: ServerTLS? { tls.withLockedValue { $0 } }

@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import Testing
 
 @testable import Migration
@@ -26,6 +27,21 @@ struct LendingPaceTests {
         var last = start
         for _ in 0..<1600 { last = pace.book(64 << 10, now: start) }
         #expect((.milliseconds(900)...(.milliseconds(1100))).contains(last - start))
+    }
+
+    @Test("Clients need the cores -> less is lent, with a limit or without; a lower limit stays")
+    func besideClients() {
+        let now = ContinuousClock.now
+        let count = Int(LendingPace.besideClients)
+        for (limit, seconds) in [(nil, 1.0), (1 << 30, 1), (LendingPace.besideClients / 2, 2)] as [(UInt64?, Double)] {
+            let isBusy = NIOLockedValueBox(false)
+            let pace = LendingPace(bytesPerSecond: limit) { isBusy.withLockedValue { $0 } }
+            isBusy.withLockedValue { $0 = true }
+            #expect(pace.book(count, now: now + .seconds(10)) == now + .seconds(10))
+            #expect(pace.book(count, now: now + .seconds(10)) - now == .seconds(10 + seconds) - .milliseconds(20))
+            isBusy.withLockedValue { $0 = false }
+            #expect(limit != nil || pace.book(count, now: now + .seconds(10)) == now + .seconds(10))
+        }
     }
 
     @Test("No limit -> never a wait; a limit of 0 -> no trap")

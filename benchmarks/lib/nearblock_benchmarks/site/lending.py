@@ -174,24 +174,21 @@ class Bench:
 
     def beside(self):
         """Requests a second of fio at h1 that runs beside a move: of its own images, and of none."""
-        rates = {}
+        rates, guest = {}, f"{WORK}/guest.raw"
+        with open(guest, "wb") as file:
+            file.truncate(256 * MEBIBYTE)
         for is_remote in (False, True):
-            self.prepare(is_remote, "--site-rate", "2G")
+            self.prepare(is_remote, guest, "--export", "guest")
             if not is_remote:
-                self.start("h1", True, False)
-            guest = f"{WORK}/guest.raw"
-            with open(guest, "wb") as file:
-                file.truncate(256 * MEBIBYTE)
-            node = Node(NEARBLOCK, f"{WORK}/guest", [guest, "--export", "guest"], self.command("h1"))
+                self.start("h1", True, False, guest, "--export", "guest")
             fio = subprocess.Popen(
-                [*self.command("h1"), "fio", "--name=guest", "--ioengine=nbd", f"--uri=nbd+unix:///guest?socket={WORK}/guest/nbd", "--rw=randread",
-                 "--bs=4k", "--iodepth=8", "--size=256M", "--time_based", "--runtime=8", "--output-format=json",
+                [*self.command("h1"), "fio", "--name=guest", "--ioengine=nbd", f"--uri=nbd+unix:///guest?socket={WORK}/h1/nbd",
+                 "--rw=randread", "--bs=4k", "--iodepth=8", "--size=256M", "--time_based", "--runtime=8", "--output-format=json",
                  f"--aux-path={WORK}"], stdout=subprocess.PIPE, text=True)
             time.sleep(1)
-            seconds, _ = self.move("--rate", "400M")
+            seconds, _ = self.move()
             text = fio.communicate()[0]
             rates[is_remote] = json.loads(text[text.index("{"):])["jobs"][0]["read"]["iops"]
-            node.kill()
         kept = rates[True] / rates[False]
         print(f"  fio at the host that lends {SIZE / seconds / 1e6:.0f} MB/s: {rates[True]:.0f} requests a second, {rates[False]:.0f} "
               f"beside the same move with a local neighbour: {kept:.2f}", flush=True)
