@@ -39,11 +39,21 @@ struct BackingOpener: Sendable {
             return Backing(image, isReadOnly: configuration.isReadOnly)
         }
         let format = try format(of: configuration)
-        if ImageSpecification.isNeeded(for: backing, format: format) {
-            return try await openWithDaemon(configuration, format, losses, isArriving: isArriving)
+        let opened =
+            ImageSpecification.isNeeded(for: backing, format: format)
+            ? try await openWithDaemon(configuration, format, losses, isArriving: isArriving)
+            : try openRaw(configuration)
+        // An image that can't be opened is tried again and again.
+        if configuration.format == "auto" {
+            logger.notice(
+                "\(configuration.name): \(backing) is a \(format ?? "raw") image, according to its first bytes")
         }
+        return opened
+    }
+
+    private func openRaw(_ configuration: ExportConfiguration) throws -> Backing {
         let image = try RawImage(
-            path: backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
+            path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
             isDirect: configuration.isDirect, givenName: configuration.identity, size: configuration.size,
             makesMissing: true)
         return Backing(image, isReadOnly: configuration.isReadOnly)
@@ -76,7 +86,6 @@ struct BackingOpener: Sendable {
                 "\(backing) is a \(found) image, which can't be served; first run: qemu-img convert -f \(found) -O qcow2"
             )
         }
-        logger.notice("\(configuration.name): \(backing) is a \(found ?? "raw") image, according to its first bytes")
         return found
     }
 
@@ -88,7 +97,6 @@ struct BackingOpener: Sendable {
         let source = try specification.path.map { path in
             try FormattedFile(path: path, format: specification.format ?? "raw")
         }
-        tellOtherFiles(of: configuration, specification)
         var options = StorageDaemon.Options(isReadOnly: configuration.isReadOnly)
         options.isDirect = configuration.isDirect
         let report = report(configuration.name)
@@ -101,6 +109,7 @@ struct BackingOpener: Sendable {
         let image = try await NBDDiskImage.open(
             uri: daemon.uri, path: configuration.backing, source: source, givenName: configuration.identity,
             loops: loops, losses: losses, server: daemon, report: report)
+        tellOtherFiles(of: configuration, specification)
         return Backing(image, isReadOnly: configuration.isReadOnly, daemon: daemon)
     }
 

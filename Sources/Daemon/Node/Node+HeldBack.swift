@@ -51,8 +51,11 @@ extension Node {
         let name = configuration.name
         waiting[name]?.tried(now)
         do {
+            let configured = exports.values.compactMap(\.configuration) + waiting.values.map(\.configuration)
+            // Any of the file systems may hang.
+            try await BlockingWork.run { [standing] in standing.look(at: configured) }
+            guard waiting[name]?.configuration == configuration else { return }
             guard exports[name] == nil else { throw NodeError.nameTaken(name) }
-            standing.look(at: exports.values.compactMap(\.configuration) + waiting.values.map(\.configuration))
             try await open(configuration)
             waiting[name] = nil
             heldBack.withLockedValue { $0[name] = nil }

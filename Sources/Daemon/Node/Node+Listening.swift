@@ -76,9 +76,12 @@ extension Node {
     /// Serves disks that came to an earlier process as soon as their images can be opened.
     private func retryUnserved(_ registry: IncomingDiskRegistry) async {
         while (try? await Task.sleep(for: WaitingExport.pause)) != nil, !isStopping {
-            for name in await registry.retryUnserved() {
+            // A configured export is opened as its configuration says.
+            let served = await registry.retryUnserved(except: Set(waiting.keys))
+            for name in served {
                 if let export = exports[name] { await tellPredecessors(of: export) }
             }
+            if !served.isEmpty { await resumeMigrations() }
             if await registry.unserved.isEmpty { return }
         }
     }

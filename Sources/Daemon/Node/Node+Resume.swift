@@ -10,8 +10,9 @@ extension Node {
         let groups = KeptMigrationGroup.all(of: exports.values) { export, error in
             logger.error("the interrupted migration of \(export.name) is not resumed: \(error.plainReason)")
         }
+        let unserved = await registry?.unserved ?? [:]
         for group in groups {
-            if let late = group.missing.first(where: { waiting[$0] != nil }) {
+            if let late = group.missing.first(where: { waiting[$0] != nil || unserved[$0] != nil }) {
                 for export in group.exports { export.setPutAside("waits for \(late), which is not offered yet") }
                 logger.warning("the interrupted migration of \(group.list) waits for \(late), which is not offered yet")
                 continue

@@ -131,6 +131,38 @@ struct SwitchoverTests {
     }
 
     @Test(
+        "Invariant 5: a disk can't be served at a start and comes back by another migration -> only the first is tried again",
+        arguments: 0..<8)
+    func unserved(round: Int) async throws {
+        let node = try TestNode()
+        let (first, second) = (MigrationID(), MigrationID())
+        try await node.receiving { address in
+            try await prepare(first, at: address, node)
+            _ = try await node.say([commit(first)], to: address, answers: 1)
+            // It has moved on, and its next source has not given it away.
+            let image = try #require(node.arrivedImages.withLockedValue { $0["disk"] })
+            node.bases.withLockedValue { $0["disk"] = ImageBase(image: image, movedBy: MigrationID()) }
+            try await prepare(second, at: address, node)
+            node.bases.withLockedValue { $0 = [:] }
+        }
+        let (path, away) = ("\(node.images)/disk.raw", node.scratch.file("away.raw"))
+        #expect(rename(path, away) == 0)
+        try await node.receiving { _ in
+            let site = try #require(node.site.withLockedValue { $0 })
+            #expect(await site.unserved.keys.sorted() == ["disk"])
+            #expect(await site.retryUnserved(except: []) == [])
+            #expect(rename(away, path) == 0)
+            #expect(await site.retryUnserved(except: ["disk"]) == [])
+            #expect(await site.retryUnserved(except: []) == ["disk"])
+            #expect(await site.unserved.isEmpty)
+        }
+        let records = try node.state.readAll(IncomingRecord.self, prefix: IncomingRecord.prefix)
+        #expect(records.map(\.1.migration) == [first])
+        let returning = try node.state.readAll(IncomingRecord.self, prefix: IncomingRecord.returningPrefix)
+        #expect(returning.map(\.1.phase) == [.prepared] && returning.map(\.1.migration) == [second])
+    }
+
+    @Test(
         "Invariant 5: while an offer waits, the disk comes back into its image -> the image is opened to nobody else",
         arguments: [false, true])
     func comesBackMeanwhile(isAnswerOutdated: Bool) async throws {

@@ -47,37 +47,36 @@ extension IncomingDiskRegistry {
         case .wait: hold(record)
         case .serve:
             hold(record)
-            do {
-                try await takeOver(record.migration)
-            } catch {
-                logger.error("\(record.export) moved to this node but can't be served: \(error.plainReason)")
-                unserved[record.export] = error.plainReason
-            }
+            do { try await takeOver(record.migration) } catch { reportUnserved(record.migration, record.export, error) }
         }
     }
 
     /// Tries again to serve the disks that `restore` could not serve.
+    /// - Parameter others: Names of disks that somebody else opens.
     /// - Returns: The names of those that are served now.
-    public func retryUnserved() async -> [String] {
+    public func retryUnserved(except others: Set<String>) async -> [String] {
         var served: [String] = []
-        for name in unserved.keys.sorted() {
+        for (migration, disk) in unservedMigrations where !others.contains(disk.export) && !Task.isCancelled {
             // Its source may have had it served meanwhile.
-            guard let known = prepared.values.first(where: { $0.record.export == name }) else {
-                unserved[name] = nil
+            guard prepared[migration] != nil else {
+                unservedMigrations[migration] = nil
                 continue
             }
             do {
-                try await takeOver(known.record.migration)
-                unserved[name] = nil
-                served.append(name)
-                logger.notice("\(name) is served: its image can be opened now")
+                try await takeOver(migration)
+                unservedMigrations[migration] = nil
+                served.append(disk.export)
+                logger.notice("\(disk.export) is served: its image can be opened now")
             } catch {
-                guard unserved[name] != error.plainReason else { continue }
-                unserved[name] = error.plainReason
-                logger.error("\(name) moved to this node but can't be served: \(error.plainReason)")
+                if disk.reason != error.plainReason { reportUnserved(migration, disk.export, error) }
             }
         }
         return served
+    }
+
+    private func reportUnserved(_ migration: MigrationID, _ export: String, _ error: any Error) {
+        logger.error("\(export) moved to this node but can't be served: \(error.plainReason)")
+        unservedMigrations[migration] = (export, error.plainReason)
     }
 
     private func hold(_ record: IncomingRecord) {

@@ -71,8 +71,14 @@ public actor IncomingDiskRegistry {
     var owedFlushes: [MigrationID: OwedFlush] = [:]
     var early: [String: EarlyExport] = [:]
     var postCopies: [String: PostCopy] = [:]
+    /// Migrations whose disks are this node's and can't be served, and why not. A disk that comes back may have a second
+    /// migration, which nobody has committed.
+    var unservedMigrations: [MigrationID: (export: String, reason: String)] = [:]
+
     /// Disks that are this node's and can't be served, and why not.
-    public internal(set) var unserved: [String: String] = [:]
+    public var unserved: [String: String] {
+        Dictionary(unservedMigrations.values.map { ($0.export, $0.reason) }) { first, _ in first }
+    }
 
     /// - Parameters:
     ///   - images: the directory for disks; made if there is none.
