@@ -31,9 +31,9 @@ package struct Heartbeats: Sendable {
         ) { first, _ in first }
     }
 
-    /// Returns whether a host was alive at the last look. A host counts as alive until looks without a beat of it span
-    /// `limit`.
-    package func isAlive(_ host: String) -> Bool {
-        seen[host].map { looked - $0.since < Self.limit } ?? false
+    /// Returns whether a host was alive at the last look; nil if that has not found its record. A host counts as alive until
+    /// looks without a beat of it span `limit`.
+    package func isAlive(_ host: String) -> Bool? {
+        seen[host].map { looked - $0.since < Self.limit }
     }
 }

@@ -94,7 +94,7 @@ struct SitePresence: Sendable {
             }
         }
         heartbeats.look(at: records, now: now)
-        let alive = records.filter { $0.host != identity.host && heartbeats.isAlive($0.host) }
+        let alive = records.filter { $0.host != identity.host && heartbeats.isAlive($0.host) == true }
         readers = readers.filter { name, _ in alive.contains { $0.host == name } }
         let hosts = names.map { host in
             let record = alive.first { $0.host == host }

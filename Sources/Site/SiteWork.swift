@@ -45,7 +45,7 @@ struct SiteWork: Sendable {
             turn.published = try publisher.publish(isWanted)
             turn.mended = try publisher.mend(&memory.check, isWanted)
             let merges = lease.isHeld
-            func isGone(_ other: String) -> Bool { other == host || merges && !heartbeats().isAlive(other) }
+            func isGone(_ other: String) -> Bool { other == host || merges && self.isGone(other, heartbeats()) }
             try store.files.removeLeftovers(in: SiteStore.samplesFolder, isOf: isGone, isWanted)
             try makeCatalogues(after: tables, merges: merges, isWanted)
             if lease.isHeld {
@@ -61,6 +61,13 @@ struct SiteWork: Sendable {
             turn.problems.append("\(error)")
         }
         return turn
+    }
+
+    /// Whether nothing of a host is being written any more. It writes its record before all else.
+    private func isGone(_ other: String, _ heartbeats: Heartbeats) -> Bool {
+        if let isAlive = heartbeats.isAlive(other) { return !isAlive }
+        // The look may have been before its first record, or the record could not be read then.
+        do { return try store.record(of: other) == nil } catch { return false }
     }
 
     private func makeCatalogues(
@@ -88,7 +95,7 @@ struct SiteWork: Sendable {
         _ heartbeats: Heartbeats, _ memory: inout Memory, _ isWanted: () -> Bool
     ) throws -> [String] {
         let now = ContinuousClock.now
-        let others = try store.hosts().filter { $0 != host && !heartbeats.isAlive($0) }
+        let others = try store.hosts().filter { $0 != host && heartbeats.isAlive($0) != true }
         let gone = Dictionary(uniqueKeysWithValues: others.map { ($0, try? store.record(of: $0)) })
         let old = memory.absences ?? (try? store.read(AbsenceLedger.self, at: SiteStore.absencesRecord))
         var absences = old ?? AbsenceLedger()

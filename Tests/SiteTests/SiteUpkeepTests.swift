@@ -83,12 +83,14 @@ struct SiteUpkeepTests {
         #expect(ledger.gone(for: 61) == [] && ledger.gone(for: 60) == ["b"])
     }
 
-    @Test("A host that comes while the merging one publishes for long -> not gone, and what it writes meanwhile stays")
-    func newcomer() throws {
+    @Test(
+        "A host that comes while the merging one publishes for long -> not gone, whether seen yet or not",
+        arguments: [true, false])
+    func newcomer(isSeen: Bool) throws {
         let (members, gone) = (NIOLockedValueBox<[SiteMember]>([]), NIOLockedValueBox<[Bool]>([]))
         let files = WatchedFiles(base: store.files) { _ in
             // Renewals go on beside the work.
-            for member in members.withLockedValue({ $0.reversed() }) { _ = member.renew() }
+            for member in members.withLockedValue({ isSeen ? $0.reversed() : $0 }) { _ = member.renew() }
         } willRemove: { folder, isGone in
             if folder == SiteStore.samplesFolder { gone.withLockedValue { $0.append(isGone("b")) } }
         }
