@@ -129,7 +129,8 @@ let package = Package(
         // What the tests share, then one target for each of those above.
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
-        .testTarget(name: "BlockTests", dependencies: ["BlockModel", "Block", "NBD", "Ring", "TestSupport", locks]),
+        .testTarget(
+            name: "BlockTests", dependencies: ["BlockModel", "Block", "NBD", "Ring", "CLinux", "TestSupport", locks]),
         .testTarget(
             name: "StorageDaemonTests", dependencies: ["StorageDaemon", "Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "FreeSpaceTests", dependencies: ["nearblock", "FreeSpace", "BlockModel", "TestSupport"]),

@@ -1,3 +1,5 @@
+import CLinux
+import Glibc
 import Testing
 
 @testable import Block
@@ -38,7 +40,28 @@ struct WritePaceTests {
             record(from: UInt64(number) * Self.slow, to: UInt64(number + 1) * Self.slow, hasWaited: false)
             #expect(pace.allows(at: UInt64(number + 1) * Self.slow))
         }
-        #expect(pace.isWatching(at: 100 * Self.slow) && !pace.isWatching(at: 100 * Self.slow + WritePace.watch))
+        #expect(pace.isWatching(at: 100 * Self.slow) && !pace.isWatching(at: 100 * Self.slow + WritePace.shortestWatch))
+    }
+
+    @Test("A slow disk that gets few writes -> most are passed on all the same")
+    mutating func fewWrites() {
+        let (duration, gap): (UInt64, UInt64) = (300_000_000, 300_000_000)
+        var (time, own): (UInt64, Int) = (0, 0)
+        for _ in 0..<100 {
+            if pace.allows(at: time) {
+                own += 1
+                record(from: time, to: time + duration, hasWaited: true)
+            }
+            time += duration + gap
+        }
+        #expect((2..<60).contains(own), "\(own) of 100 held the loop up")
+    }
+
+    @Test("A thread that sleeps -> has waited")
+    func threadWaits() {
+        let before = linux_thread_waits()
+        usleep(1000)
+        #expect(linux_thread_waits() > before)
     }
 
     @Test("Slow writes in a row -> longer pauses up to a limit; a fast one ends the row")

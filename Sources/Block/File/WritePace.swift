@@ -11,8 +11,10 @@ import Glibc
 package struct WritePace {
     /// Nanoseconds of a write from which on it counts as slow.
     static let slow: UInt64 = 3_000_000
-    /// Nanoseconds after the last slow write for which writes are watched.
-    static let watch: UInt64 = 200_000_000
+    /// Nanoseconds after a slow write for which writes are watched at least.
+    static let shortestWatch: UInt64 = 200_000_000
+    /// The same as a multiple of the write's duration: slow disks may get few writes.
+    private static let watchTimes: UInt64 = 8
     static let shortestPause: UInt64 = 10_000_000
     static let longestPause: UInt64 = 1_000_000_000
 
@@ -35,11 +37,12 @@ package struct WritePace {
             pause = 0
             return
         }
-        watchEnd = ended + Self.watch
+        let watch = max(Self.shortestWatch, (ended - began) * Self.watchTimes)
+        watchEnd = ended + watch
         guard let before, waits() != before else { return }
         pause = min(max(Self.shortestPause, pause * 2), Self.longestPause)
         resumes = ended + pause
-        watchEnd = resumes + Self.watch
+        watchEnd = resumes + max(watch, pause)
     }
 
     /// Nanoseconds of the monotonic clock. The kernel's vDSO answers, without a system call.
