@@ -31,13 +31,15 @@ package final class LendingPace: Sendable {
     /// Books bytes that are about to be lent. All count; a short read need not wait for the long ones before it.
     /// - Returns: The moment until which to wait first.
     func book(_ count: Int, now: ContinuousClock.Instant = .now) -> ContinuousClock.Instant {
-        let limit = clientsNeedCores() ? min(bytesPerSecond ?? .max, Self.besideClients) : bytesPerSecond
-        guard let limit else { return now }
+        let isBesideClients = clientsNeedCores() && Self.besideClients < bytesPerSecond ?? .max
+        guard let limit = isBesideClients ? Self.besideClients : bytesPerSecond else { return now }
         let time = Duration.seconds(Double(count) / Double(limit))
         return free.withLockedValue { free in
             let begin = max(free, now - Self.burst)
             free = begin + time
-            return max(count <= Self.shortRead ? begin - Self.headStart : begin, now)
+            guard count <= Self.shortRead else { return max(begin, now) }
+            // Another host's client may wait for it as well.
+            return isBesideClients ? now : max(begin - Self.headStart, now)
         }
     }
 }

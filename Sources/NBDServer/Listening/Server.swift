@@ -50,7 +50,7 @@ public final class Server: Sendable {
     /// The number of connected clients.
     public var connectionCount: Int { connections.load(ordering: .relaxed) }
 
-    /// Whether clients keep the loops at work, and no core is idle. Other work then takes time from them.
+    /// Whether the loops have work of clients, and no core is idle. Other work may then take time from them.
     package var clientsNeedCores: Bool {
         let busy = loops.reduce(0) { $0 + $1.loop.load.busy }
         guard connectionCount > 0, busy >= LoopSharing.merged else { return false }

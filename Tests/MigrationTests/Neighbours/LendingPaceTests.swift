@@ -39,6 +39,8 @@ struct LendingPaceTests {
             isBusy.withLockedValue { $0 = true }
             #expect(pace.book(count, now: now + .seconds(10)) == now + .seconds(10))
             #expect(pace.book(count, now: now + .seconds(10)) - now == .seconds(10 + seconds) - .milliseconds(20))
+            // A short read does not wait, unless the operator's limit is lower.
+            #expect((pace.book(4096, now: now + .seconds(10)) == now + .seconds(10)) == (seconds == 1))
             isBusy.withLockedValue { $0 = false }
             #expect(limit != nil || pace.book(count, now: now + .seconds(10)) == now + .seconds(10))
         }
