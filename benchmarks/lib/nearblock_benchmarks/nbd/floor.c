@@ -1,4 +1,4 @@
-// The floor of serving NBD: what one C loop a connection reaches that does nothing but its system calls. One recv takes
+// The floor of serving NBD: what one C loop for all connections reaches that does nothing but its system calls. One recv takes
 // every request that has come, each is answered by one pread or pwrite, and one send takes all the answers. It checks
 // nothing and serves clients of its own benchmark only.
 //

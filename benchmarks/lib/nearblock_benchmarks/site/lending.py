@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -183,10 +184,11 @@ class Bench:
                 self.start("h1", True, False, guest, "--export", "guest")
             fio = subprocess.Popen(
                 [*self.command("h1"), "fio", "--name=guest", "--ioengine=nbd", f"--uri=nbd+unix:///guest?socket={WORK}/h1/nbd",
-                 "--rw=randread", "--bs=4k", "--iodepth=8", "--size=256M", "--time_based", "--runtime=8", "--output-format=json",
-                 f"--aux-path={WORK}"], stdout=subprocess.PIPE, text=True)
+                 "--rw=randread", "--bs=4k", "--iodepth=8", "--size=256M", "--time_based", "--runtime=300",
+                 "--output-format=json", f"--aux-path={WORK}"], stdout=subprocess.PIPE, text=True)
             time.sleep(1)
             seconds, _ = self.move()
+            fio.send_signal(signal.SIGINT)
             text = fio.communicate()[0]
             rates[is_remote] = json.loads(text[text.index("{"):])["jobs"][0]["read"]["iops"]
         kept = rates[True] / rates[False]
