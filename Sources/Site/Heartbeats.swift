@@ -12,7 +12,7 @@ package struct Heartbeats: Sendable {
     }
 
     private var seen: [String: Seen] = [:]
-    /// The time of the last look. Who has not looked for long knows nothing of the others since then.
+    /// The time of the last look. A node that has not looked for long knows nothing newer.
     private var looked = ContinuousClock.now
 
     package init() {}
