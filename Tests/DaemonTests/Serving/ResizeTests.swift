@@ -242,6 +242,10 @@ struct ResizeTests {
         try await nodes.beginSlowMigration()
         expectRefused(try await nodes.source.ask(["resize", "disk", "9M"]), "is being migrated")
         #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
+        // On a busy machine its answer may come before the end of the migration.
+        try await waitUntil("the migration has ended") {
+            try await nodes.source.exports().first?["state"] as? String == "serving"
+        }
         #expect(try await nodes.source.ask(["resize", "disk", "9M"]).status == 0)
         let begun = try await nodes.migrate(["--switch", "now", "--rate", "1M", "--detach"])
         #expect(begun.status == 0, "\(begun.errors)")
