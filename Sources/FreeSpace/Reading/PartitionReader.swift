@@ -10,7 +10,7 @@ public struct PartitionReader: Sendable {
     /// - Parameters:
     ///   - program: a path of nearblock; this very program if it is nearblock.
     ///   - seconds: how long the helper may take.
-    public init(program: String = Helper.thisProgram, seconds: Int = 3) {
+    public init(program: String = Helper.thisProgram, seconds: Int = 10) {
         helper = Helper(program: program, argument: FreeSpaceProgram.partitionsArgument, seconds: seconds)
     }
 
