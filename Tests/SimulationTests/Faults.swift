@@ -79,8 +79,8 @@ struct Faults: OptionSet, Sendable {
 
     /// Where the search for rare ones begins: a debug build plays some 20 seeds a second.
     static let firstSeeds: [String: UInt64] = [
-        "trustedRecord": 9800, "damagedBase": 3800, "forgottenCommit": 1700, "overlappingForwards": 1800,
-        "believedCommon": 1000,
+        "trustedRecord": 11_600, "damagedBase": 4000, "forgottenCommit": 1700, "overlappingForwards": 2000,
+        "believedCommon": 1100,
     ]
 
     /// Whether the fault shows only where a disk fails to become durable.
