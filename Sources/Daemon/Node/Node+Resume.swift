@@ -7,10 +7,10 @@ extension Node {
     func resumeMigrations() async {
         // Without the lock, the migrations may be those of another running node.
         guard stateLock != nil else { return }
+        let unserved = await registry?.unserved ?? [:]
         let groups = KeptMigrationGroup.all(of: exports.values) { export, error in
             logger.error("the interrupted migration of \(export.name) is not resumed: \(error.plainReason)")
         }
-        let unserved = await registry?.unserved ?? [:]
         for group in groups {
             if let late = group.missing.first(where: { waiting[$0] != nil || unserved[$0] != nil }) {
                 for export in group.exports { export.setPutAside("waits for \(late), which is not offered yet") }
