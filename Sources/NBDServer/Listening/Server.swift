@@ -54,10 +54,7 @@ public final class Server: Sendable {
     package var clientsNeedCores: Bool {
         let busy = loops.reduce(0) { $0 + $1.loop.load.busy }
         guard connectionCount > 0, busy >= LoopSharing.merged else { return false }
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        let cores = idleCores.current(at: UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec))
-        return cores.map { $0.idle < LoopSharing.crowded } ?? false
+        return idleCores.current(at: WritePace.now()).map { $0.idle < LoopSharing.crowded } ?? false
     }
 
     /// The encryption of connections that are accepted now; nil while there is none.
