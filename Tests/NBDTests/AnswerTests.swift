@@ -2,7 +2,7 @@ import Testing
 
 @testable import NBD
 
-/// What a client makes of replies. The bytes are written by hand from the protocol text.
+/// A client understands replies, or refuses them. The bytes are written by hand from the protocol text.
 @Suite(.timeLimit(.minutes(10))) struct AnswerTests {
     private let cookie: UInt64 = 0x0102_0304_0506_0708
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Site
 
-/// What the stores of a site have in common.
+/// All kinds of store behave alike.
 @Suite("The files of a site in each kind of store", .timeLimit(.minutes(5)))
 struct SiteFilesTests {
     private let scratch = Scratch()

@@ -7,6 +7,14 @@ import Testing
 struct PeerCrowdTests {
     private let scratch = Scratch()
 
+    /// Runs `attack` against a node; `disk` moves there all the same.
+    private func expectMigration(during attack: String) async throws {
+        try await during(attack) { source, _, port in
+            let moved = try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)"])
+            #expect(moved.status == 0, "\(moved.errors)")
+        }
+    }
+
     /// Runs `attack` against a node while the body uses a source that may migrate `disk` there.
     private func during(
         _ attack: String, limit: Int? = nil,
@@ -57,19 +65,13 @@ struct PeerCrowdTests {
                 except (EOFError, OSError): pass
                 crowd.append(link)
             """
-        try await during(attack) { source, _, port in
-            let moved = try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)"])
-            #expect(moved.status == 0, "\(moved.errors)")
-        }
+        try await expectMigration(during: attack)
     }
 
     @Test("Sixteen silent offers -> other peers are accepted; the offering peer waits")
     func silentOffers() async throws {
         let attack = "brought = [bring(f'hostile{number}', 1 << 20, '127.0.0.2') for number in range(16)]"
-        try await during(attack) { source, _, port in
-            let moved = try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)"])
-            #expect(moved.status == 0, "\(moved.errors)")
-        }
+        try await expectMigration(during: attack)
     }
 
     @Test("Sixteen silent offers of one peer -> its other disks take their places")

@@ -10,7 +10,7 @@ func check(_ holds: Bool, _ complaint: StaticString) {
     if !holds { fatalError("\(complaint)") }
 }
 
-/// What libFuzzer calls with each input.
+/// libFuzzer calls it with each input.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzAnswer(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count >= 1 else { return 0 }

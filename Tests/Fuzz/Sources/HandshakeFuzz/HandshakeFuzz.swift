@@ -58,7 +58,7 @@ func areReplies(_ output: [UInt8]) -> Bool {
     return [0, 10, 134].contains(rest.count)
 }
 
-/// What libFuzzer calls with each input.
+/// libFuzzer calls it with each input.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzHandshake(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count >= 2 else { return 0 }

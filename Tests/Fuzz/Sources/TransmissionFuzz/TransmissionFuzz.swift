@@ -28,7 +28,7 @@ func checkReply(_ style: HeaderStyle, _ cookie: UInt64, _ data: Int, _ store: (U
     }
 }
 
-/// What libFuzzer calls with each input.
+/// libFuzzer calls it with each input.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzTransmission(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count >= 1 else { return 0 }
