@@ -11,7 +11,7 @@ struct PartitionReaderTests {
     private let scratch = Scratch()
     private static let size = 64 << 20
 
-    private func places(_ path: String, program: String = FreeSpaceTests.program) async throws -> [UInt64] {
+    private func places(_ path: String, program: String = FreeSpaceTests.program) async throws -> [UInt64]? {
         try await onThread {
             let descriptor = open(path, O_RDWR | O_CLOEXEC)
             #expect(descriptor >= 0)
@@ -23,7 +23,8 @@ struct PartitionReaderTests {
     /// The origins, in sectors.
     private func origins(_ path: String) async throws -> [UInt64] {
         let size = UInt64(try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0)
-        return GridLayout.origins(for: try await places(path), diskSize: size, blockSize: 4096).map { $0 / 512 }
+        let places = try #require(try await places(path))
+        return GridLayout.origins(for: places, diskSize: size, blockSize: 4096).map { $0 / 512 }
     }
 
     private func disk(_ table: String) async throws -> String {
@@ -78,7 +79,7 @@ struct PartitionReaderTests {
         #expect(try await origins(path) == (sector == 0 ? [258] : [63, 63 + 258]))
     }
 
-    @Test("A file system on all of the disk, an empty disk, noise, no helper -> no origins")
+    @Test("A file system on all of the disk, an empty disk, noise -> no origins; no helper -> no answer")
     func none() async throws {
         let system = try await FileSystemImage.ext(["-t", "ext4"], label: nil, scratch)
         #expect(try await origins(system.path) == [])
@@ -87,8 +88,8 @@ struct PartitionReaderTests {
         #expect(try await origins(try scratch.write(random.bytes(1 << 20), to: "noise.raw")) == [])
         #expect(try await origins(try scratch.write([1], to: "byte.raw")) == [])
         let partitioned = try await disk("label: dos\nstart=63, type=83\n")
-        #expect(try await places(partitioned, program: "/bin/true") == [])
-        #expect(try await places(partitioned, program: "/no/such/program") == [])
+        #expect(try await places(partitioned, program: "/bin/true") == nil)
+        #expect(try await places(partitioned, program: "/no/such/program") == nil)
     }
 
     @Test("Damaged tables, and extended partitions that lead to themselves -> an answer, and a valid grid")
@@ -107,7 +108,7 @@ struct PartitionReaderTests {
             if round % 3 == 0 { entry.replaceSubrange(8..<12, with: [0, 0, 0, 0]) }
             let place = off_t(sector * 512 + 446 + Int.random(in: 0..<4, using: &random) * 16)
             #expect(pwrite(descriptor, entry, 16, place) == 16)
-            let places = try await places(path)
+            let places = try #require(try await places(path))
             let origins = GridLayout.origins(for: places, diskSize: UInt64(Self.size), blockSize: 4096)
             #expect(BlockGeometry(size: UInt64(Self.size), blockSize: 4096, origins: origins) != nil)
         }

@@ -34,6 +34,9 @@ struct GridTableTests {
         #expect(!store.isCurrent(image), "the table is that of an earlier release")
         #expect(try store.refresh(image, options: options) != nil)
         #expect(store.isCurrent(image))
+        let silent = try IndexStore(directory: scratch.index, findPlaces: { _ in nil })
+        #expect(try silent.origins(of: image) == nil)
+        #expect(silent.isCurrent(image), "an unchanged image has the same partitions")
         index = try NeighbourIndex.open(directory: scratch.index, check: .everything)
         #expect(index.problems.isEmpty && index.neighbours[0].size == UInt64(63 * 512 + partition.count))
         for (fingerprint, candidate) in zip(wanted, index.lookUp(wanted)) {

@@ -17,6 +17,7 @@ struct IndexUpkeep: Sendable {
     private let path: String
     private let directory: String
     private let interval: Duration
+    private let findPlaces: IndexStore.PlaceFinder
     private let logger: Logger
 
     /// - Parameters:
@@ -24,25 +25,30 @@ struct IndexUpkeep: Sendable {
     ///   - path: File of the same disk.
     ///   - directory: Directory of the index; created if missing.
     ///   - interval: Time between updates.
-    init(disk: Disk, path: String, directory: String, interval: Duration, logger: Logger) {
+    ///   - findPlaces: Finds where blocks of the disk should begin.
+    init(
+        disk: Disk, path: String, directory: String, interval: Duration,
+        findPlaces: @escaping IndexStore.PlaceFinder = { PartitionReader().places(on: $0) }, logger: Logger
+    ) {
         self.disk = disk
         self.path = path
         self.directory = directory
         self.interval = interval
+        self.findPlaces = findPlaces
         self.logger = logger
     }
 
     /// Runs until the task is cancelled.
     func run() async {
         do {
-            let store = try IndexStore(directory: directory, findPlaces: PartitionReader().places)
+            let store = try IndexStore(directory: directory, findPlaces: findPlaces)
             while !Task.isCancelled {
-                let origins = await origins(in: store) ?? []
-                guard let geometry = BlockGeometry(size: disk.size, blockSize: store.blockSize, origins: origins)
+                let found = await origins(in: store)
+                guard let geometry = BlockGeometry(size: disk.size, blockSize: store.blockSize, origins: found ?? [])
                 else { return }
                 let map = DirtyMap(geometry: geometry)
                 await disk.follow(map)
-                await keep(store, map)
+                await keep(store, map, areOriginsKnown: found != nil)
                 await disk.unfollow(map)
             }
         } catch {
@@ -50,12 +56,17 @@ struct IndexUpkeep: Sendable {
         }
     }
 
-    /// Returns once the task is cancelled, or the guest has moved its partitions: the table then needs another grid.
-    private func keep(_ store: IndexStore, _ map: DirtyMap) async {
+    /// Returns once the task is cancelled, or the disk has other origins: the table then needs another grid.
+    private func keep(_ store: IndexStore, _ map: DirtyMap, areOriginsKnown: Bool) async {
+        var areOriginsKnown = areOriginsKnown
         var isWhole = await (try? quietly { _ in store.isCurrent(path) }) ?? false
         while !Task.isCancelled {
+            // Clear first: a write from here on is in the map, or the reading finds it.
+            let blocks = Self.clear(map)
+            // Without a write there are no other partitions.
+            if !blocks.isEmpty { areOriginsKnown = false }
             do {
-                isWhole = try await bringUpToDate(store, map, isWhole: isWhole)
+                isWhole = try await bringUpToDate(store, map.geometry.origins, written: isWhole ? blocks : nil)
             } catch is CancellationError {
                 return
             } catch {
@@ -63,32 +74,30 @@ struct IndexUpkeep: Sendable {
                 logger.warning("\(path) can't be indexed now: \(error)")
             }
             try? await Task.sleep(for: interval)
-            // Without a write there are no other partitions.
-            guard isWhole, map.count() > 0, !Task.isCancelled else { continue }
-            if let now = await origins(in: store), now != map.geometry.origins { return }
+            if map.count() > 0 { areOriginsKnown = false }
+            guard isWhole, !areOriginsKnown, !Task.isCancelled, let now = await origins(in: store) else { continue }
+            if now != map.geometry.origins { return }
+            areOriginsKnown = true
         }
     }
 
     /// The origins within the disk as its clients see it: its image may be longer. nil if they can't be found now.
     private func origins(in store: IndexStore) async -> [UInt64]? {
-        try? await quietly { [size = disk.size] _ in try store.origins(of: path).filter { $0 < size } }
+        try? await quietly { [size = disk.size] _ in try store.origins(of: path)?.filter { $0 < size } }
     }
 
-    /// - Returns: Whether the table lacks only the blocks in the map.
-    private func bringUpToDate(_ store: IndexStore, _ map: DirtyMap, isWhole: Bool) async throws -> Bool {
-        guard isWhole else {
-            // Clear first: a write from here on is in the map, or the scan reads it.
-            Self.clear(map)
-            let summary = try await quietly { try store.add(path, origins: map.geometry.origins, options: $0) }
+    /// - Parameter blocks: Those that were written; nil if the table lacks others, too.
+    /// - Returns: Whether the table lacks only what is written from now on.
+    private func bringUpToDate(_ store: IndexStore, _ origins: [UInt64], written blocks: [UInt64]?) async throws -> Bool
+    {
+        guard let blocks else {
+            let summary = try await quietly { try store.add(path, origins: origins, options: $0) }
             logger.info("\(path) is indexed: \(summary.neighbour.distinct) fingerprints")
             return true
         }
-        let blocks = Self.clear(map)
         guard !blocks.isEmpty else { return true }
         do {
-            _ = try await quietly {
-                try store.update(path, blocks: blocks, origins: map.geometry.origins, options: $0)
-            }
+            _ = try await quietly { try store.update(path, blocks: blocks, origins: origins, options: $0) }
         } catch IndexError.notIndexed {
             return false
         }
@@ -96,7 +105,7 @@ struct IndexUpkeep: Sendable {
         return true
     }
 
-    @discardableResult
+    /// Returns the blocks that were in the map.
     private static func clear(_ map: DirtyMap) -> [UInt64] {
         var cursor: UInt64 = 0
         return map.take(from: &cursor, limit: .max)

@@ -33,7 +33,7 @@ extension MigrateCommand {
         }
         if let file = backing.file {
             job.readFree = { _, geometry in FreeSpaceReader().free(on: file.descriptor, geometry) }
-            job.findPlaces = { _ in PartitionReader().places(on: file.descriptor) }
+            job.findPlaces = { _ in PartitionReader().places(on: file.descriptor) ?? [] }
         }
         if let bitmap = export.bitmap {
             job.readBitmap = { MovedBitmap(name: bitmap.name, bits: await bitmap.give()) }

@@ -19,7 +19,7 @@ extension Node {
         return try await InterruptibleThread.run(.some) { [name = export.name] isWanted in
             try SiteSimilarity(
                 of: backing.image, named: name, stores: stores, domains: domains,
-                places: { _ in backing.file.map { PartitionReader().places(on: $0.descriptor) } ?? [] },
+                places: { _ in backing.file.flatMap { PartitionReader().places(on: $0.descriptor) } },
                 isWanted: isWanted)
         }
     }

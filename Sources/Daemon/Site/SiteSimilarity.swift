@@ -62,12 +62,12 @@ public struct SiteSimilarity: Codable, Sendable {
     ///   - disk: Its name in the result.
     ///   - stores: The sites' stores, as users name them; at least one.
     ///   - domains: Of the images that count; empty for all.
-    ///   - places: Finds the places at which a block should begin; nil for nowhere.
+    ///   - places: Finds the places at which a block should begin; nil counts as nowhere.
     ///   - isWanted: Asked now and then whether to go on.
     /// - Throws: `SiteError`, `FileError`, `NodeError`; `CancellationError` once `isWanted` returns false.
     package init(
         of image: any DiskImage, named disk: String, stores: [String], domains: [String],
-        places: (any DiskImage) -> [UInt64], isWanted: @Sendable () -> Bool
+        places: (any DiskImage) -> [UInt64]?, isWanted: @Sendable () -> Bool
     ) throws {
         let found = stores.map { store in
             Result { SiteSurvey(of: try SiteStore(naming: store).survey(), domains: domains) }
@@ -80,7 +80,7 @@ public struct SiteSimilarity: Codable, Sendable {
         for case .failure(let error) in found { problems.append(error.plainReason) }
         // A disk is cut into blocks of each size once.
         for (blockSize, surveys) in Dictionary(grouping: surveys, by: { $0.tables.blockSize }) {
-            let origins = GridLayout.origins(for: places(image), diskSize: image.size, blockSize: blockSize)
+            let origins = GridLayout.origins(for: places(image) ?? [], diskSize: image.size, blockSize: blockSize)
             guard let geometry = BlockGeometry(size: image.size, blockSize: blockSize, origins: origins) else {
                 throw NodeError.unusable("\(disk) has \(image.size) bytes, which are no disk")
             }

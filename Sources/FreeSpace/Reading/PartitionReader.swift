@@ -14,10 +14,10 @@ public struct PartitionReader: Sendable {
         helper = Helper(program: program, argument: FreeSpaceProgram.partitionsArgument, seconds: seconds)
     }
 
-    /// Returns the places, in bytes from the start of the disk and in any order; none if the helper fails, or takes too long.
+    /// Returns the places, in bytes from the start of the disk and in any order; nil if the helper fails, or takes too long.
     /// Waits for the helper.
     /// - Parameter descriptor: the open disk.
-    public func places(on descriptor: CInt) -> [UInt64] {
+    public func places(on descriptor: CInt) -> [UInt64]? {
         var places: [UInt64] = []
         do {
             try helper.run(on: descriptor) { run in
@@ -25,7 +25,7 @@ public struct PartitionReader: Sendable {
                 places.append(run.start)
             }
         } catch {
-            return []
+            return nil
         }
         return places
     }

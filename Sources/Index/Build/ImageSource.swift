@@ -30,11 +30,12 @@ protocol ImageSource: Sendable {
 extension ImageSource {
     var descriptor: CInt? { nil }
 
-    /// Returns the origins of the image's blocks; none if it is no file.
+    /// Returns the origins of the image's blocks; none if it is no file, nil if they can't be found now.
     /// - Parameter findPlaces: Finds where blocks should begin; nil for nowhere.
-    func origins(blockSize: Int, _ findPlaces: IndexStore.PlaceFinder?) -> [UInt64] {
+    func origins(blockSize: Int, _ findPlaces: IndexStore.PlaceFinder?) -> [UInt64]? {
         guard let findPlaces, let descriptor else { return [] }
-        return GridLayout.origins(for: findPlaces(descriptor), diskSize: size, blockSize: blockSize)
+        guard let places = findPlaces(descriptor) else { return nil }
+        return GridLayout.origins(for: places, diskSize: size, blockSize: blockSize)
     }
 
     /// Returns the hash of the identity, as in a table's header; nil if nothing tells the image from others.

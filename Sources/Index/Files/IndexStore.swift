@@ -14,8 +14,8 @@ public struct IndexStore: Sendable {
     private let findPlaces: PlaceFinder?
 
     /// Finds the places at which a block of an image should begin, in bytes from its start and in any order. Given the open
-    /// file; blocks its thread.
-    public typealias PlaceFinder = @Sendable (CInt) -> [UInt64]
+    /// file; blocks its thread. Nil means that they can't be found now.
+    public typealias PlaceFinder = @Sendable (CInt) -> [UInt64]?
 
     private var place: IndexDirectory { IndexDirectory(path: directory) }
 
@@ -97,9 +97,9 @@ public struct IndexStore: Sendable {
         try earlier?.wait()
     }
 
-    /// The origins of an image's blocks, as its partitions are now.
+    /// The origins of an image's blocks, as its partitions are now; nil if they can't be found now.
     /// - Throws: `FileError`, `NBDClientError` or `IndexError` if there is no such image.
-    public func origins(of image: String) throws -> [UInt64] {
+    public func origins(of image: String) throws -> [UInt64]? {
         try NeighbourImage.source(try ImageName.existing(image)).origins(blockSize: blockSize, findPlaces)
     }
 
@@ -111,7 +111,7 @@ public struct IndexStore: Sendable {
         let source = try NeighbourImage.source(name)
         let domain = try checked(domain ?? currentDomain(name))
         let blocks = TableHeader.blockCount(source.size, blockSize)
-        let origins = origins ?? source.origins(blockSize: blockSize, findPlaces)
+        let origins = origins ?? source.origins(blockSize: blockSize, findPlaces) ?? []
         guard let geometry = BlockGeometry(size: source.size, blockSize: blockSize, origins: origins),
             geometry.blockCount <= TableHeader.maximumBlocks
         else { throw IndexError.tooManyBlocks(image: image, blocks: blocks) }
@@ -171,8 +171,9 @@ public struct IndexStore: Sendable {
     /// Whether a table is that of the image as it is now. Earlier releases made tables without origins.
     private func isCurrent(_ table: Table) throws -> Bool {
         let source = try NeighbourImage.source(table.name)
-        return try source.isUnchanged(since: table.header)
-            && table.geometry.origins == source.origins(blockSize: blockSize, findPlaces)
+        guard try source.isUnchanged(since: table.header) else { return false }
+        let origins = source.origins(blockSize: blockSize, findPlaces)
+        return origins == nil || origins == table.geometry.origins
     }
 
     /// Removes an image from the index; the image need not exist any more.

@@ -41,7 +41,7 @@ public struct Similarity: Codable, Hashable, Sendable {
         progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> Similarity {
         let found = try NeighbourImage.source(image)
-        let origins = found.origins(blockSize: index.blockSize, findPlaces)
+        let origins = found.origins(blockSize: index.blockSize, findPlaces) ?? []
         guard let geometry = BlockGeometry(size: found.size, blockSize: index.blockSize, origins: origins) else {
             throw IndexError.tooManyBlocks(image: image, blocks: TableHeader.blockCount(found.size, index.blockSize))
         }
