@@ -1,12 +1,14 @@
-"""test [--short] [SUITE [OPTION ...]] ... [-- ARGUMENT ...]
+"""test [--short] [--within MINUTES] [SUITE [OPTION ...]] ... [-- ARGUMENT ...]
 
 Runs the suites that are named, one after the other; without a name the unit tests. A suite's options follow its name, as
 in: test lint survive --runs 3 fuzz --seconds 20 peer. Every suite installs the packages and builds the programs that it
 needs. The last line says which suites failed; the exit status then is 1.
 
-  --short   the short version of each suite that has one, as CI runs them
-  --        what follows is passed on to the last suite, even if it is a suite's name
+  --short             the short version of each suite that has one, as CI runs them
+  --within MINUTES    begins no suite later than that, and names those that it leaves out
+  --                  what follows is passed on to the last suite, even if it is a suite's name
 """
+import argparse
 import os
 import signal
 import subprocess
@@ -15,6 +17,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import NoReturn
+
+from nearblock_tests.repository import positive
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,14 @@ class Run:
     options: list[str]
 
 
+@dataclass
+class Plan:
+    """`minutes` is after how many minutes no further run begins; None for no end."""
+
+    runs: list[Run]
+    minutes: int | None
+
+
 def help_text() -> str:
     rows = [f"  {suite.name:<10} {suite.long:>5} {suite.short or '-':>5}  {suite.text}" for suite in SUITES]
     groups = [f"  {name:<10} {'':>5} {'':>5}  {', '.join(parts)}" for name, parts in GROUPS.items()]
@@ -66,26 +79,41 @@ def help_text() -> str:
                       "test SUITE --help lists the options of a suite."])
 
 
-def parse(arguments: Sequence[str]) -> list[Run]:
-    """The runs that a command line asks for."""
+def refuse(problem: str) -> NoReturn:
+    print(f"test: {problem}; see nbd-scripts/test --help", file=sys.stderr)
+    sys.exit(2)
+
+
+def minutes_of(text: str) -> int:
+    """The value of --within."""
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError as problem:
+        refuse(f"--within: {problem}")
+
+
+def parse(arguments: Sequence[str]) -> Plan:
+    """What a command line asks for."""
     runs: list[Run] = []
-    is_short = False
+    is_short, minutes = False, None
     # Options that no suite comes before are of the unit tests.
     current: list[Run] = []
-    for number, word in enumerate(arguments):
+    words = iter(arguments)
+    for word in words:
         if word == "--":
             current = current or [Run("unit", [])]
-            current[-1].options.extend(arguments[number + 1:])
+            current[-1].options.extend(words)
             break
         if word == "--short" and not current:
             is_short = True
+        elif word == "--within" and not current:
+            minutes = minutes_of(next(words, ""))
         elif word in NAMES or word in GROUPS:
             runs += current
             current = [Run(name, []) for name in GROUPS.get(word, (word,))]
         else:
             if not current and not word.startswith("-"):
-                print(f"test: there is no suite '{word}'; see nbd-scripts/test --help", file=sys.stderr)
-                sys.exit(2)
+                refuse(f"there is no suite '{word}'")
             current = current or [Run("unit", [])]
             for run in current:
                 run.options.append(word)
@@ -93,7 +121,7 @@ def parse(arguments: Sequence[str]) -> list[Run]:
     for run in runs:
         if is_short and run.suite in HAVE_SHORT:
             run.options.insert(0, "--short")
-    return runs or [Run("unit", [])]
+    return Plan(runs or [Run("unit", [])], minutes)
 
 
 def perform(run: Run) -> bool:
@@ -120,18 +148,26 @@ def main() -> None:
     if arguments and arguments[0] in ("-h", "--help"):
         print(help_text())
         return
-    runs = parse(arguments)
-    if len(runs) == 1:
-        os.execv(sys.executable, [sys.executable, "-m", f"nearblock_tests.{runs[0].suite}", *runs[0].options])
-    failed = []
-    for run in runs:
+    plan = parse(arguments)
+    if len(plan.runs) == 1:
+        run = plan.runs[0]
+        os.execv(sys.executable, [sys.executable, "-m", f"nearblock_tests.{run.suite}", *run.options])
+    passed: list[str] = []
+    failed: list[str] = []
+    omitted: list[str] = []
+    start = time.monotonic()
+    for run in plan.runs:
         began = time.monotonic()
+        if plan.minutes and began - start > plan.minutes * 60:
+            omitted.append(run.suite)
+            continue
         print(f"== {run.suite} {' '.join(run.options)}".rstrip(), flush=True)
-        passed = perform(run)
-        print(f"== {run.suite} {'passed' if passed else 'FAILED'} after {time.monotonic() - began:.0f} s", flush=True)
-        if not passed:
-            failed.append(run.suite)
-    print(f"failed: {', '.join(failed)}" if failed else f"passed: {', '.join(run.suite for run in runs)}")
+        has_passed = perform(run)
+        print(f"== {run.suite} {'passed' if has_passed else 'FAILED'} after {time.monotonic() - began:.0f} s", flush=True)
+        (passed if has_passed else failed).append(run.suite)
+    if omitted:
+        print(f"left out after {plan.minutes} minutes: {', '.join(omitted)}")
+    print(f"failed: {', '.join(failed)}" if failed else f"passed: {', '.join(passed)}")
     sys.exit(1 if failed else 0)
 
 
