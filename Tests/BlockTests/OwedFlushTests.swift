@@ -18,19 +18,4 @@ struct OwedFlushTests {
         #expect(second.outcome(of: ENOSPC) == ENOSPC, "its own failure is the one that it is owed")
         #expect(second.outcome(of: 0) == 0)
     }
-
-    @Test("Losing a connection without unflushed writes fails no flush")
-    func flushed() {
-        let losses = LossCount()
-        let durability = NBDClientDurability(losses: losses)
-        durability.recordWrite()
-        let mark = durability.beginFlush()
-        durability.endFlush(covering: mark)
-        durability.recordLoss()
-        #expect(losses.now == 0)
-        durability.recordWrite()
-        durability.recordLoss()
-        durability.recordLoss()
-        #expect(losses.now == 1)
-    }
 }

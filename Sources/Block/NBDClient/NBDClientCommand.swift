@@ -13,6 +13,8 @@ struct NBDClientCommand {
     let request: UnsafeMutablePointer<BlockRequest>
     let port: Unmanaged<DiskPort>
     let connection: Unmanaged<NBDClientConnection>
+    /// The generation of `NBDClientDurability` in which the request began on the connection.
+    var begunIn: UInt64 = 0
     /// The time when the request first had no connection; nil if it always had one.
     var lostAt: DispatchTime?
 
@@ -53,7 +55,8 @@ struct NBDClientCommand {
 
     /// Goes to the start of the request. On another connection nothing of it counts: a server that has restarted may have lost
     /// what it had acknowledged, and no flush would tell.
-    func startOver(_ traits: NBDClientTraits) {
+    mutating func startOver(_ traits: NBDClientTraits, _ durability: NBDClientDurability) {
+        begunIn = durability.generation
         request.pointee.progress = 0
         request.pointee.extentCount = 0
         let isFill = request.pointee.kind == .writeZeroes && !traits.canZero

@@ -10,12 +10,17 @@ import NIOConcurrencyHelpers
 final class NBDClientPool: Sendable {
     /// Seconds from the first loss of a connection until a call fails.
     static let retrySeconds = 30
-    /// Milliseconds before a lost connection is made again. By then every loop has noticed the end of a server that
-    /// was started again, and has counted what it may have lost.
+    /// Milliseconds before a lost connection is made again.
     private static let pauseMilliseconds: useconds_t = 250
 
+    /// A connection, and the newest generation of `durability` in which a call began that it has answered.
+    private struct HeardLink {
+        let link: NBDClientLink
+        var heardIn: UInt64
+    }
+
     private struct State {
-        var idle: [NBDClientLink] = []
+        var idle: [HeardLink] = []
         /// Descriptors of connections in use, to be shut down by `stop`.
         var used: Set<CInt> = []
         var isStopped = false
@@ -23,7 +28,8 @@ final class NBDClientPool: Sendable {
 
     private let uri: String
     private let traits: NBDClientTraits
-    private let lost: @Sendable () -> Void
+    private let durability: NBDClientDurability
+    private let writer: NBDClientDurability.Writer?
     /// Limits the connections in use.
     private let places: DispatchSemaphore
     private let state = NIOLockedValueBox(State())
@@ -32,16 +38,22 @@ final class NBDClientPool: Sendable {
     /// - Parameters:
     ///   - traits: the properties that every connection must show.
     ///   - most: connections at once, at least 1.
-    ///   - lost: called for each connection that is lost, before another is made.
-    init(uri: String, traits: NBDClientTraits, most: Int, lost: @escaping @Sendable () -> Void) {
+    ///   - durability: is told of connections that are lost, before others are made.
+    ///   - writer: who writes on the connection, of which there is then one at a time; nil if nobody does.
+    init(
+        uri: String, traits: NBDClientTraits, most: Int, durability: NBDClientDurability,
+        writer: NBDClientDurability.Writer? = nil
+    ) {
+        precondition(writer == nil || most == 1)
         self.uri = uri
         self.traits = traits
-        self.lost = lost
+        self.durability = durability
+        self.writer = writer
         places = DispatchSemaphore(value: most)
     }
 
     deinit {
-        for link in state.withLockedValue({ $0.idle }) { link.leave() }
+        for idle in state.withLockedValue({ $0.idle }) { idle.link.leave() }
     }
 
     /// Ends calls that wait for the server, now and from now on, with `ESHUTDOWN`.
@@ -72,29 +84,32 @@ final class NBDClientPool: Sendable {
     }
 
     private func attempt<Result>(_ body: (NBDClientLink) throws -> Result) throws -> Result {
-        let link = try take()
+        var taken = try take()
+        let generation = durability.generation
+        let link = taken.link
         do {
             let result = try body(link)
-            give(link)
+            taken.heardIn = generation
+            give(taken)
             return result
         } catch let error as NBDClientError {
             // A command that was not answered in time makes the connection unusable, and a server that is about to end says so.
             guard link.isBroken || error.code == ETIMEDOUT || error.code == ESHUTDOWN else {
-                give(link)
+                give(taken)
                 throw error
             }
             drop(link)
-            lost()
+            durability.recordLostConnection(heardIn: taken.heardIn)
             throw error.ofConnection
         }
     }
 
-    private func take() throws -> NBDClientLink {
-        let idle = try state.withLockedValue { state -> NBDClientLink? in
+    private func take() throws -> HeardLink {
+        let idle = try state.withLockedValue { state -> HeardLink? in
             guard !state.isStopped else { throw NBDClientError(uri, "this node is about to end", code: ESHUTDOWN) }
-            guard let link = state.idle.popLast() else { return nil }
-            state.used.insert(link.descriptor)
-            return link
+            guard let idle = state.idle.popLast() else { return nil }
+            state.used.insert(idle.link.descriptor)
+            return idle
         }
         if let idle { return idle }
         let link: NBDClientLink
@@ -112,13 +127,14 @@ final class NBDClientPool: Sendable {
             return state.isStopped
         }
         if isStopped { shutdown(link.descriptor, CInt(SHUT_RDWR)) }
-        return link
+        if let writer { durability.recordConnection(of: writer) }
+        return HeardLink(link: link, heardIn: durability.generation)
     }
 
-    private func give(_ link: NBDClientLink) {
+    private func give(_ taken: HeardLink) {
         state.withLockedValue { state in
-            state.used.remove(link.descriptor)
-            state.idle.append(link)
+            state.used.remove(taken.link.descriptor)
+            state.idle.append(taken)
         }
     }
 

@@ -35,9 +35,11 @@ public final class NBDDiskImage: DiskImage {
     private let remote: NBDClientDevice
     private let traits: NBDClientTraits
     private let durability: NBDClientDurability
+    private let writer: NBDClientDurability.Writer
+    /// The connection of writes and flushes.
+    private let writing: NBDClientPool
+    /// The connections of all else; the same as `writing` if the server allows only one.
     private let readers: NBDClientPool
-    /// The connection of writes and flushes; the same as `readers` if the server allows only one.
-    private let writer: NBDClientPool
     /// The losses that `forgetLosses` has seen.
     private let known: Synchronization.Atomic<UInt64>
 
@@ -74,10 +76,11 @@ public final class NBDDiskImage: DiskImage {
         remote = device
         traits = device.traits
         durability = device.durability
-        let lost: @Sendable () -> Void = { [durability = device.durability] in durability.recordLoss() }
-        let several = device.traits.canMultiConnect
-        readers = NBDClientPool(uri: uri, traits: traits, most: several ? Self.mostReaders : 1, lost: lost)
-        writer = several ? NBDClientPool(uri: uri, traits: traits, most: 1, lost: lost) : readers
+        writer = durability.addWriter()
+        writing = NBDClientPool(uri: uri, traits: traits, most: 1, durability: durability, writer: writer)
+        readers =
+            traits.canMultiConnect
+            ? NBDClientPool(uri: uri, traits: traits, most: Self.mostReaders, durability: durability) : writing
         known = .init(losses.now)
         opening = "\(getpid())-\(UInt64.random(in: 0 ... .max))"
     }
@@ -86,7 +89,7 @@ public final class NBDDiskImage: DiskImage {
     public func stop() {
         remote.stop()
         readers.stop()
-        writer.stop()
+        writing.stop()
     }
 
     // MARK: What it is
@@ -217,7 +220,8 @@ public final class NBDDiskImage: DiskImage {
     /// Writes all of `buffer` at `offset`. Blocks the thread.
     public func write(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws {
         let force = force
-        try perform("write \(buffer.count) bytes at \(offset) of", on: writer) { link in
+        try perform("write \(buffer.count) bytes at \(offset) of", on: writing) { link in
+            let generation = durability.generation
             var done = 0
             while done < buffer.count {
                 let count = min(buffer.count - done, Self.longestData)
@@ -227,7 +231,7 @@ public final class NBDDiskImage: DiskImage {
                 }
                 done += count
             }
-            if force == 0 { durability.recordWrite() }
+            if force == 0 { durability.recordWrite(by: writer, begunIn: generation) }
         }
     }
 
@@ -248,7 +252,8 @@ public final class NBDDiskImage: DiskImage {
 
     private func zero(_ offset: UInt64, _ length: UInt64, flags: UInt32) throws {
         let force = force
-        try perform("make \(length) bytes at \(offset) zero in", on: writer) { link in
+        try perform("make \(length) bytes at \(offset) zero in", on: writing) { link in
+            let generation = durability.generation
             var done: UInt64 = 0
             while done < length {
                 let piece = min(length - done, traits.canZero ? Self.longestRange : UInt64(ZeroPage.count))
@@ -260,7 +265,7 @@ public final class NBDDiskImage: DiskImage {
                 }
                 done += piece
             }
-            if force == 0 { durability.recordWrite() }
+            if force == 0 { durability.recordWrite(by: writer, begunIn: generation) }
         }
     }
 
@@ -275,7 +280,7 @@ public final class NBDDiskImage: DiskImage {
         try checkIsDurable()
         // A server that offers no flushes promises durable writes.
         guard traits.canFlush, isWritable else { return }
-        try perform("flush", on: writer) { link in
+        try perform("flush", on: writing) { link in
             // Counted anew on each connection: a flush covers nothing that a lost one was to make durable.
             let mark = durability.beginFlush()
             do {
@@ -285,7 +290,7 @@ public final class NBDDiskImage: DiskImage {
                 durability.recordLoss()
                 throw error
             }
-            durability.endFlush(covering: mark)
+            durability.endFlush(by: writer, covering: mark)
         }
         try checkIsDurable()
     }

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import time
 
+from nearblock_benchmarks.nbd import compare
 from nearblock_benchmarks.nbd.clients import Work, measure
 from nearblock_benchmarks.nbd.servers import TICK, Server
 
@@ -141,6 +142,25 @@ class Causes:
                         print(f"| {kind} | {run.rate:.0f} | "
                               + " | ".join(f"{int(count) / total:.3f}" for count in counts) + " |", flush=True)
 
+    def add(self, steps, works):
+        """Servers by turns under fio, each as (name, kind, options of the server): what the steps from the loop to nearblock
+        cost, as ratios to the first within a round."""
+        for work in works:
+            if not re.search(self.settings.only, work.name):
+                continue
+            print(f"\n## {work.name}, fio, not pinned\n\n| server | requests/s | CPU us | rate / loop | CPU / loop |")
+            print("| --- | ---: | ---: | --- | --- |")
+            results = collections.defaultdict(list)
+            for _ in range(self.settings.rounds):
+                for name, kind, options in steps:
+                    with Candidate(kind, self.settings, options, None) as server:
+                        results[name].append(
+                            measure(server, work, self.settings.seconds, "fio", os.path.getsize(self.settings.image)))
+            for name, runs in results.items():
+                rate, cpu = (statistics.median(run[column] for run in runs) for column in (0, 1))
+                ratios = " | ".join(compare.Bench.by_rounds(results, name, steps[0][0], column) for column in (0, 1))
+                print(f"| {name} | {rate:.0f} | {cpu:.2f} | {ratios} |", flush=True)
+
     def grouped(self, record, run):
         """Of one recording; prints the largest symbols too where it is asked to."""
         text = subprocess.check_output(["perf", "report", "-i", record, "--stdio", "--sort", "dso,symbol", "-F",
@@ -179,6 +199,16 @@ CANDIDATES = [
 ]
 
 
+# From the loop to nearblock, a cause more in each step.
+STEPS = [
+    ("C loop", "floor", []),
+    ("chunks", "floor", ["--structured"]),
+    ("and RWF_NOWAIT", "floor", ["--structured", "--nowait"]),
+    ("and ring, provided buffers", "floor", ["--structured", "--nowait", "--ring"]),
+    ("nearblock", "nearblock", []),
+]
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("nearblock", "load", "floor", "copies", "image", "folder"):
@@ -187,7 +217,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--only", default="")
     parser.add_argument("--symbols", action="store_true")
-    parser.add_argument("parts", nargs="*", default=["copies", "variants", "profile", "calls"])
+    parser.add_argument("parts", nargs="*", default=["copies", "variants", "profile", "steps", "calls"])
     settings = parser.parse_args()
     causes = Causes(settings)
     subprocess.run(["cat", settings.image], stdout=subprocess.DEVNULL, check=True)
@@ -197,6 +227,8 @@ def main():
         causes.measure(CANDIDATES, SMALL)
     if "profile" in settings.parts:
         causes.profile(["floor", "nearblock"], SMALL)
+    if "steps" in settings.parts:
+        causes.add(STEPS, compare.SMALL)
     if "calls" in settings.parts:
         causes.calls(["floor", "nearblock"], WORKS)
 

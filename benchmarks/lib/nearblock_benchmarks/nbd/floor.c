@@ -130,7 +130,9 @@ static int shakeHands(struct connection *c) {
 static ssize_t readImage(char *to, size_t length, uint64_t offset) {
     if (!isNoWait) return pread(image, to, length, (off_t)offset);
     struct iovec part = {to, length};
-    return preadv2(image, &part, 1, (off_t)offset, RWF_NOWAIT);
+    // Now and then a page that is cached counts as one that is not.
+    ssize_t got = preadv2(image, &part, 1, (off_t)offset, RWF_NOWAIT);
+    return got == (ssize_t)length ? got : pread(image, to, length, (off_t)offset);
 }
 
 // Returns the length of the header.

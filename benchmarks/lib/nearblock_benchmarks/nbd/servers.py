@@ -89,7 +89,8 @@ class Server:
     def __exit__(self, *_):
         os.kill(self.pid, signal.SIGTERM)
         if self.kind != "nbd-server":
-            return self.process.wait()
+            self.process.wait()
+            return
         while os.path.exists(f"/proc/{self.pid}"):
             time.sleep(0.02)
 
