@@ -10,7 +10,7 @@ import NIOConcurrencyHelpers
 /// 3. `stop`, or the end of this object, ends it. So does the end of this process.
 ///
 /// Any thread may use it.
-public final class StorageDaemon: Sendable {
+public final class StorageDaemon: DiskServer {
     /// How a disk is opened.
     public struct Options: Sendable {
         /// Whether the daemon refuses writes.
@@ -82,6 +82,9 @@ public final class StorageDaemon: Sendable {
 
     deinit { supervisor.askToEnd() }
 
+    /// Calls `body` each time the daemon has ended, before it is started again; on any thread.
+    public func whenEnded(_ body: @escaping @Sendable () -> Void) { supervisor.whenEnded(body) }
+
     /// Ends the daemon, which first writes what it holds back; kills it if that takes too long. Blocks the thread.
     public func stop() {
         supervisor.askToEnd()
@@ -122,6 +125,7 @@ public final class StorageDaemon: Sendable {
             var isClean = true
             /// The number of the way to open the image that is used.
             var way = 0
+            var whenEnded: [@Sendable () -> Void] = []
         }
 
         let folder: SocketFolder
@@ -151,6 +155,8 @@ public final class StorageDaemon: Sendable {
 
         /// Why the daemon could not be started; nil if it could.
         var failure: String? { state.withLockedValue { $0.failure } }
+
+        func whenEnded(_ body: @escaping @Sendable () -> Void) { state.withLockedValue { $0.whenEnded.append(body) } }
 
         func markReady() { state.withLockedValue { $0.isReady = true } }
 
@@ -240,11 +246,12 @@ public final class StorageDaemon: Sendable {
             if isEnding { process.send(SIGTERM) }
             if let admission { Thread.detachNewThread { [self] in admit(process, at: opened, by: admission) } }
             let (status, said) = process.end()
-            let refusal = state.withLockedValue { state in
+            let (refusal, told) = state.withLockedValue { state in
                 state.process = nil
                 state.isClean = status == 0
-                return state.refusal
+                return (state.refusal, state.whenEnded)
             }
+            for body in told { body() }
             return (refusal ?? readable(said, way), refusal != nil || status & 0x7f != 0)
         }
 

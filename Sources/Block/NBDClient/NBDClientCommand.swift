@@ -13,7 +13,7 @@ struct NBDClientCommand {
     let request: UnsafeMutablePointer<BlockRequest>
     let port: Unmanaged<DiskPort>
     let connection: Unmanaged<NBDClientConnection>
-    /// The generation of `NBDClientDurability` in which the request began on the connection.
+    /// The generation of `NBDClientDurability` before the request began on the connection.
     var begunIn: UInt64 = 0
     /// The time when the request first had no connection; nil if it always had one.
     var lostAt: DispatchTime?

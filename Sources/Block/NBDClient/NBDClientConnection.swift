@@ -20,9 +20,6 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
     private let reconnector: NBDClientReconnector
     private let traits: NBDClientTraits
     private let durability: NBDClientDurability
-    private let writer: NBDClientDurability.Writer
-    /// The newest generation of `durability` in which a command began that was answered, or in which the connection was made.
-    private var heardIn: UInt64
     private let report: @Sendable (String) -> Void
     /// The size that was reported last; nil if the server has always shown the same disk.
     private var reportedSize: UInt64?
@@ -49,8 +46,6 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
         reconnector = NBDClientReconnector(uri: uri, loop: loop)
         self.loop = loop
         self.durability = durability
-        writer = durability.addWriter()
-        heardIn = durability.generation
         traits = link.traits
         super.init()
         transmission = .make(link, self)
@@ -165,8 +160,6 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
             transmission?.hangUp()
             return sendAgain(command)
         }
-        // An error may be the connection's own.
-        if command.pointee.error == 0 { heardIn = max(heardIn, command.pointee.begunIn) }
         let isFlush = request.pointee.stage == .makeDurable || request.pointee.kind == .flush
         guard command.pointee.error == 0 else {
             // The server may have dropped the writes of others, too.
@@ -174,7 +167,7 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
             return finish(command, command.pointee.error)
         }
         if isFlush {
-            durability.endFlush(by: writer, covering: command.pointee.flushMark)
+            durability.endFlush(covering: command.pointee.flushMark)
             return finish(command, 0)
         }
         request.pointee.progress += Int(command.pointee.piece)
@@ -188,7 +181,7 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
             return issue(command)
         }
         if request.pointee.kind.isChange, !traits.makesDurable(request) {
-            durability.recordWrite(by: writer, begunIn: command.pointee.begunIn)
+            durability.recordWrite(begunIn: command.pointee.begunIn)
         }
         // A server without a usable answer leaves everything data: the client's request needs an extent.
         if request.pointee.kind == .status, request.pointee.extentCount == 0 { request.pointee.addAllData() }
@@ -221,7 +214,7 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
         endedCommands = failed + endedCommands
         let lost = transmission
         transmission = nil
-        durability.recordLostConnection(heardIn: heardIn)
+        durability.recordLostConnection()
         let closing = lost?.close()
         self.closing = isStopped ? nil : closing
     }
@@ -237,8 +230,6 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
             let commands = waiting
             waiting = []
             transmission = .make(found, self)
-            durability.recordConnection(of: writer)
-            heardIn = durability.generation
             closing = nil
             for command in commands {
                 command.pointee.startOver(traits, durability)

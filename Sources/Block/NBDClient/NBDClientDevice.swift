@@ -10,11 +10,11 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
     let durability: NBDClientDurability
     private let connections: [NBDClientConnection]
     /// Keeps alive what serves the disk, also for clients of an export that is no longer offered.
-    let server: (any Sendable & AnyObject)?
+    let server: (any DiskServer)?
 
     private init(
         _ traits: NBDClientTraits, _ durability: NBDClientDurability, _ connections: [NBDClientConnection],
-        _ server: (any Sendable & AnyObject)?
+        _ server: (any DiskServer)?
     ) {
         self.server = server
         self.traits = traits
@@ -32,15 +32,15 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
     ///   - uri: an NBD URI, `nbd://HOST/EXPORT` or `nbd+unix:///EXPORT?socket=PATH` and so on.
     ///   - loops: all loops of the node, in order.
     ///   - losses: counts the times that the server may have lost changes.
-    ///   - server: kept alive as long as the device.
+    ///   - server: kept alive as long as the device; nil if this process has not started it.
     ///   - report: called with a line for the operator when a connection that was made again leads to another disk; on any
     ///     thread.
     /// - Throws: `NBDClientError`.
     public static func open(
-        uri: String, loops: [EventLoop], losses: LossCount, server: (any Sendable & AnyObject)? = nil,
+        uri: String, loops: [EventLoop], losses: LossCount, server: (any DiskServer)? = nil,
         report: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> NBDClientDevice {
-        let durability = NBDClientDurability(losses: losses)
+        let durability = NBDClientDurability(losses: losses, server: server)
         let first = try await connect(uri)
         let users = first.traits.canMultiConnect ? loops : [loops[0]]
         var connections: [NBDClientConnection] = []

@@ -13,14 +13,8 @@ final class NBDClientPool: Sendable {
     /// Milliseconds before a lost connection is made again.
     private static let pauseMilliseconds: useconds_t = 250
 
-    /// A connection, and the newest generation of `durability` in which a call began that it has answered.
-    private struct HeardLink {
-        let link: NBDClientLink
-        var heardIn: UInt64
-    }
-
     private struct State {
-        var idle: [HeardLink] = []
+        var idle: [NBDClientLink] = []
         /// Descriptors of connections in use, to be shut down by `stop`.
         var used: Set<CInt> = []
         var isStopped = false
@@ -28,8 +22,7 @@ final class NBDClientPool: Sendable {
 
     private let uri: String
     private let traits: NBDClientTraits
-    private let durability: NBDClientDurability
-    private let writer: NBDClientDurability.Writer?
+    private let lost: @Sendable () -> Void
     /// Limits the connections in use.
     private let places: DispatchSemaphore
     private let state = NIOLockedValueBox(State())
@@ -38,22 +31,16 @@ final class NBDClientPool: Sendable {
     /// - Parameters:
     ///   - traits: the properties that every connection must show.
     ///   - most: connections at once, at least 1.
-    ///   - durability: is told of connections that are lost, before others are made.
-    ///   - writer: who writes on the connection, of which there is then one at a time; nil if nobody does.
-    init(
-        uri: String, traits: NBDClientTraits, most: Int, durability: NBDClientDurability,
-        writer: NBDClientDurability.Writer? = nil
-    ) {
-        precondition(writer == nil || most == 1)
+    ///   - lost: called for each connection that is lost, before another is made.
+    init(uri: String, traits: NBDClientTraits, most: Int, lost: @escaping @Sendable () -> Void) {
         self.uri = uri
         self.traits = traits
-        self.durability = durability
-        self.writer = writer
+        self.lost = lost
         places = DispatchSemaphore(value: most)
     }
 
     deinit {
-        for idle in state.withLockedValue({ $0.idle }) { idle.link.leave() }
+        for link in state.withLockedValue({ $0.idle }) { link.leave() }
     }
 
     /// Ends calls that wait for the server, now and from now on, with `ESHUTDOWN`.
@@ -84,32 +71,34 @@ final class NBDClientPool: Sendable {
     }
 
     private func attempt<Result>(_ body: (NBDClientLink) throws -> Result) throws -> Result {
-        var taken = try take()
-        let generation = durability.generation
-        let link = taken.link
+        let link = try take()
         do {
             let result = try body(link)
-            taken.heardIn = generation
-            give(taken)
+            give(link)
             return result
         } catch let error as NBDClientError {
-            // A command that was not answered in time makes the connection unusable, and a server that is about to end says so.
-            guard link.isBroken || error.code == ETIMEDOUT || error.code == ESHUTDOWN else {
-                give(taken)
+            guard Self.isOfConnection(error, link) else {
+                give(link)
                 throw error
             }
             drop(link)
-            durability.recordLostConnection(heardIn: taken.heardIn)
+            lost()
             throw error.ofConnection
         }
     }
 
-    private func take() throws -> HeardLink {
-        let idle = try state.withLockedValue { state -> HeardLink? in
+    /// Whether a connection is of no use after an error. One command that was not answered in time makes it so, and a server that
+    /// is about to end says so.
+    static func isOfConnection(_ error: NBDClientError, _ link: NBDClientLink) -> Bool {
+        link.isBroken || error.code == ETIMEDOUT || error.code == ESHUTDOWN
+    }
+
+    private func take() throws -> NBDClientLink {
+        let idle = try state.withLockedValue { state -> NBDClientLink? in
             guard !state.isStopped else { throw NBDClientError(uri, "this node is about to end", code: ESHUTDOWN) }
-            guard let idle = state.idle.popLast() else { return nil }
-            state.used.insert(idle.link.descriptor)
-            return idle
+            guard let link = state.idle.popLast() else { return nil }
+            state.used.insert(link.descriptor)
+            return link
         }
         if let idle { return idle }
         let link: NBDClientLink
@@ -127,14 +116,13 @@ final class NBDClientPool: Sendable {
             return state.isStopped
         }
         if isStopped { shutdown(link.descriptor, CInt(SHUT_RDWR)) }
-        if let writer { durability.recordConnection(of: writer) }
-        return HeardLink(link: link, heardIn: durability.generation)
+        return link
     }
 
-    private func give(_ taken: HeardLink) {
+    private func give(_ link: NBDClientLink) {
         state.withLockedValue { state in
-            state.used.remove(taken.link.descriptor)
-            state.idle.append(taken)
+            state.used.remove(link.descriptor)
+            state.idle.append(link)
         }
     }
 

@@ -35,11 +35,9 @@ public final class NBDDiskImage: DiskImage {
     private let remote: NBDClientDevice
     private let traits: NBDClientTraits
     private let durability: NBDClientDurability
-    private let writer: NBDClientDurability.Writer
-    /// The connection of writes and flushes.
-    private let writing: NBDClientPool
-    /// The connections of all else; the same as `writing` if the server allows only one.
     private let readers: NBDClientPool
+    /// The connection of writes and flushes; the same as `readers` if the server allows only one.
+    private let writer: NBDClientPool
     /// The losses that `forgetLosses` has seen.
     private let known: Synchronization.Atomic<UInt64>
 
@@ -56,7 +54,7 @@ public final class NBDDiskImage: DiskImage {
     /// - Throws: `NBDClientError`.
     public static func open(
         uri: String, path: String? = nil, source: FormattedFile? = nil, givenName: String? = nil, loops: [EventLoop],
-        losses: LossCount = LossCount(), server: (any Sendable & AnyObject)? = nil,
+        losses: LossCount = LossCount(), server: (any DiskServer)? = nil,
         report: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> NBDDiskImage {
         let device = try await NBDClientDevice.open(
@@ -76,11 +74,10 @@ public final class NBDDiskImage: DiskImage {
         remote = device
         traits = device.traits
         durability = device.durability
-        writer = durability.addWriter()
-        writing = NBDClientPool(uri: uri, traits: traits, most: 1, durability: durability, writer: writer)
-        readers =
-            traits.canMultiConnect
-            ? NBDClientPool(uri: uri, traits: traits, most: Self.mostReaders, durability: durability) : writing
+        let lost: @Sendable () -> Void = { [durability = device.durability] in durability.recordLostConnection() }
+        let several = device.traits.canMultiConnect
+        readers = NBDClientPool(uri: uri, traits: traits, most: several ? Self.mostReaders : 1, lost: lost)
+        writer = several ? NBDClientPool(uri: uri, traits: traits, most: 1, lost: lost) : readers
         known = .init(losses.now)
         opening = "\(getpid())-\(UInt64.random(in: 0 ... .max))"
     }
@@ -89,7 +86,7 @@ public final class NBDDiskImage: DiskImage {
     public func stop() {
         remote.stop()
         readers.stop()
-        writing.stop()
+        writer.stop()
     }
 
     // MARK: What it is
@@ -97,7 +94,7 @@ public final class NBDDiskImage: DiskImage {
     /// Bytes of the disk.
     public var size: UInt64 { traits.size }
     /// The server, if this process has started it; nil otherwise.
-    public var server: (any Sendable & AnyObject)? { remote.server }
+    public var server: (any DiskServer)? { remote.server }
     /// Whether the server accepts writes.
     public var isWritable: Bool { !traits.isReadOnly }
     /// Whether the server says that its disk is slow to seek.
@@ -220,7 +217,7 @@ public final class NBDDiskImage: DiskImage {
     /// Writes all of `buffer` at `offset`. Blocks the thread.
     public func write(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws {
         let force = force
-        try perform("write \(buffer.count) bytes at \(offset) of", on: writing) { link in
+        try perform("write \(buffer.count) bytes at \(offset) of", on: writer) { link in
             let generation = durability.generation
             var done = 0
             while done < buffer.count {
@@ -231,7 +228,7 @@ public final class NBDDiskImage: DiskImage {
                 }
                 done += count
             }
-            if force == 0 { durability.recordWrite(by: writer, begunIn: generation) }
+            if force == 0 { durability.recordWrite(begunIn: generation) }
         }
     }
 
@@ -252,7 +249,7 @@ public final class NBDDiskImage: DiskImage {
 
     private func zero(_ offset: UInt64, _ length: UInt64, flags: UInt32) throws {
         let force = force
-        try perform("make \(length) bytes at \(offset) zero in", on: writing) { link in
+        try perform("make \(length) bytes at \(offset) zero in", on: writer) { link in
             let generation = durability.generation
             var done: UInt64 = 0
             while done < length {
@@ -265,7 +262,7 @@ public final class NBDDiskImage: DiskImage {
                 }
                 done += piece
             }
-            if force == 0 { durability.recordWrite(by: writer, begunIn: generation) }
+            if force == 0 { durability.recordWrite(begunIn: generation) }
         }
     }
 
@@ -280,17 +277,17 @@ public final class NBDDiskImage: DiskImage {
         try checkIsDurable()
         // A server that offers no flushes promises durable writes.
         guard traits.canFlush, isWritable else { return }
-        try perform("flush", on: writing) { link in
+        try perform("flush", on: writer) { link in
             // Counted anew on each connection: a flush covers nothing that a lost one was to make durable.
             let mark = durability.beginFlush()
             do {
                 try send(on: link) { nbd_aio_flush($0, nbd_completion_callback(), 0) }
-            } catch {
-                // The server may have dropped what it could not write.
-                durability.recordLoss()
+            } catch let error as NBDClientError {
+                // The server may have dropped what it could not write. The pool records a lost connection itself.
+                if !NBDClientPool.isOfConnection(error, link) { durability.recordLoss() }
                 throw error
             }
-            durability.endFlush(by: writer, covering: mark)
+            durability.endFlush(covering: mark)
         }
         try checkIsDurable()
     }

@@ -1,95 +1,87 @@
+import Synchronization
 import Testing
 
 @testable import Block
 
-/// Two loops with a connection each to the same server, which notice its end at different times.
-@Suite("Writes that a lost server has acknowledged")
+/// Two loops with a connection each to the same server, which hear of its end at different times.
+@Suite("Writes that an ended server has acknowledged")
 struct NBDClientDurabilityTests {
+    /// A server that this process has started.
+    private final class Server: DiskServer {
+        private let bodies = Mutex<[@Sendable () -> Void]>([])
+        func whenEnded(_ body: @escaping @Sendable () -> Void) { bodies.withLock { $0.append(body) } }
+        func end() { for body in bodies.withLock({ $0 }) { body() } }
+    }
+
     private let losses = LossCount()
-    private let durability: NBDClientDurability
-    private let (one, other): (NBDClientDurability.Writer, NBDClientDurability.Writer)
 
-    init() {
-        durability = NBDClientDurability(losses: losses)
-        one = durability.addWriter()
-        other = durability.addWriter()
-    }
+    private func flush(_ durability: NBDClientDurability) { durability.endFlush(covering: durability.beginFlush()) }
 
-    private func flush(by writer: NBDClientDurability.Writer) {
-        durability.endFlush(by: writer, covering: durability.beginFlush())
-    }
-
-    /// The connection of `writer` is lost and made again.
-    private func renew(_ writer: NBDClientDurability.Writer, heardIn generation: UInt64) {
-        durability.recordLostConnection(heardIn: generation)
-        durability.recordConnection(of: writer)
-    }
-
-    @Test("Losing a connection without unflushed writes counts no loss; with some, one for all connections")
+    @Test("Losing a connection without unflushed writes counts no loss; with some, one")
     func flushed() {
-        durability.recordWrite(by: one, begunIn: 0)
-        flush(by: other)
-        renew(one, heardIn: 0)
-        renew(other, heardIn: 0)
+        let durability = NBDClientDurability(losses: losses)
+        durability.recordWrite(begunIn: durability.generation)
+        flush(durability)
+        durability.recordLostConnection()
         #expect(losses.now == 0)
-        durability.recordWrite(by: one, begunIn: 1)
-        renew(one, heardIn: 1)
-        renew(other, heardIn: 1)
+        durability.recordWrite(begunIn: durability.generation)
+        durability.recordLostConnection()
+        durability.recordLostConnection()
         #expect(losses.now == 1)
     }
 
-    @Test("A loop hears late what the ended server had acknowledged -> a flush at its successor counts the loss")
+    @Test(
+        "A loop records late what the ended server had acknowledged -> lost, though a flush at the successor comes before"
+    )
     func lateAcknowledgement() {
-        renew(one, heardIn: 0)
+        let durability = NBDClientDurability(losses: losses)
+        let begun = durability.generation
+        durability.recordLostConnection()
+        flush(durability)
         #expect(losses.now == 0, "nothing is known of the write yet")
-        durability.recordWrite(by: other, begunIn: 0)
-        flush(by: one)
+        durability.recordWrite(begunIn: begun)
         #expect(losses.now == 1)
-        renew(other, heardIn: 0)
-        flush(by: other)
-        flush(by: one)
+        flush(durability)
+        durability.recordLostConnection()
         #expect(losses.now == 1, "it was counted")
     }
 
-    @Test("The loop notices the end of the server before anybody flushes -> it counts the loss")
-    func lateEnd() {
-        renew(one, heardIn: 0)
-        durability.recordWrite(by: other, begunIn: 0)
-        renew(other, heardIn: 0)
+    @Test("A server whose ends are told -> a lost connection alone loses nothing, an end what is unflushed")
+    func told() {
+        let server = Server()
+        let durability = NBDClientDurability(losses: losses, server: server)
+        let begun = durability.generation
+        durability.recordWrite(begunIn: begun)
+        durability.recordLostConnection()
+        durability.recordWrite(begunIn: begun)
+        #expect(losses.now == 0)
+        server.end()
         #expect(losses.now == 1)
-        flush(by: one)
+        // Loops that are late lose their connections to the old server, and the successor's writes are not in doubt.
+        durability.recordWrite(begunIn: durability.generation)
+        durability.recordLostConnection()
+        flush(durability)
         #expect(losses.now == 1)
+        durability.recordWrite(begunIn: begun)
+        #expect(losses.now == 2)
     }
 
-    @Test("A loop notices the end late -> what the successor has acknowledged to another loop meanwhile is not lost")
-    func successor() {
-        renew(one, heardIn: 0)
-        durability.recordWrite(by: one, begunIn: 1)
-        renew(other, heardIn: 0)
-        flush(by: other)
-        #expect(losses.now == 0)
-        // The successor ends before it has written anything else, and the flush covered all.
-        renew(one, heardIn: 1)
-        #expect(losses.now == 0)
+    @Test("Changes must not be lost -> everything is refused after the end of a server that had unflushed ones")
+    func strict() {
+        let durability = NBDClientDurability(losses: losses)
+        durability.setStrict(true)
+        durability.recordWrite(begunIn: 0)
+        #expect(!durability.refuses && durability.forcesChanges)
+        durability.recordLostConnection()
+        #expect(durability.refuses)
+        durability.setStrict(false)
+        #expect(!durability.refuses)
     }
 
-    @Test("Only one connection is lost -> flushes on it cover what is written on the other one from then on")
-    func oneOfTwo() {
-        renew(one, heardIn: 0)
-        for _ in 0..<3 {
-            durability.recordWrite(by: other, begunIn: 1)
-            flush(by: one)
-        }
-        #expect(losses.now == 0)
-        durability.recordWrite(by: other, begunIn: 1)
-        renew(other, heardIn: 1)
-        #expect(losses.now == 1)
-    }
-
-    @Test("A flush that the server fails -> a loss for all who have unflushed writes, once")
+    @Test("A flush that the server fails -> one loss of all unflushed writes")
     func failedFlush() {
-        durability.recordWrite(by: one, begunIn: 0)
-        durability.recordWrite(by: other, begunIn: 0)
+        let durability = NBDClientDurability(losses: losses)
+        durability.recordWrite(begunIn: 0)
         durability.recordLoss()
         durability.recordLoss()
         #expect(losses.now == 1)
@@ -97,10 +89,11 @@ struct NBDClientDurabilityTests {
 
     @Test("A write acknowledged while a flush is under way -> the flush does not cover it")
     func under() {
+        let durability = NBDClientDurability(losses: losses)
         let mark = durability.beginFlush()
-        durability.recordWrite(by: one, begunIn: 0)
-        durability.endFlush(by: other, covering: mark)
-        durability.recordLostConnection(heardIn: 0)
+        durability.recordWrite(begunIn: 0)
+        durability.endFlush(covering: mark)
+        durability.recordLostConnection()
         #expect(losses.now == 1)
     }
 }
