@@ -37,6 +37,8 @@ struct GridTableTests {
         let silent = try IndexStore(directory: scratch.index, findPlaces: { _ in nil })
         #expect(try silent.origins(of: image) == nil)
         #expect(silent.isCurrent(image), "an unchanged image has the same partitions")
+        _ = try silent.add(image, options: options)
+        #expect(store.isCurrent(image), "the table has kept its origins")
         index = try NeighbourIndex.open(directory: scratch.index, check: .everything)
         #expect(index.problems.isEmpty && index.neighbours[0].size == UInt64(63 * 512 + partition.count))
         for (fingerprint, candidate) in zip(wanted, index.lookUp(wanted)) {

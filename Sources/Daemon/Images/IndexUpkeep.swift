@@ -13,6 +13,9 @@ import Logging
 ///
 /// All reading has the lowest priority.
 struct IndexUpkeep: Sendable {
+    /// Intervals between two questions for partitions that stay unanswered, at most.
+    private static let longestPause = 64
+
     private let disk: Disk
     private let path: String
     private let directory: String
@@ -43,12 +46,12 @@ struct IndexUpkeep: Sendable {
         do {
             let store = try IndexStore(directory: directory, findPlaces: findPlaces)
             while !Task.isCancelled {
-                let found = await origins(in: store)
-                guard let geometry = BlockGeometry(size: disk.size, blockSize: store.blockSize, origins: found ?? [])
+                let origins = await origins(in: store) ?? store.lastOrigins(of: path, below: disk.size)
+                guard let geometry = BlockGeometry(size: disk.size, blockSize: store.blockSize, origins: origins)
                 else { return }
                 let map = DirtyMap(geometry: geometry)
                 await disk.follow(map)
-                await keep(store, map, areOriginsKnown: found != nil)
+                await keep(store, map)
                 await disk.unfollow(map)
             }
         } catch {
@@ -57,8 +60,11 @@ struct IndexUpkeep: Sendable {
     }
 
     /// Returns once the task is cancelled, or the disk has other origins: the table then needs another grid.
-    private func keep(_ store: IndexStore, _ map: DirtyMap, areOriginsKnown: Bool) async {
-        var areOriginsKnown = areOriginsKnown
+    private func keep(_ store: IndexStore, _ map: DirtyMap) async {
+        // The disk was not followed yet when they were asked for.
+        var areOriginsKnown = false
+        var unanswered = 0
+        var pause = 0
         var isWhole = await (try? quietly { _ in store.isCurrent(path) }) ?? false
         while !Task.isCancelled {
             // Clear first: a write from here on is in the map, or the reading finds it.
@@ -75,9 +81,17 @@ struct IndexUpkeep: Sendable {
             }
             try? await Task.sleep(for: interval)
             if map.count() > 0 { areOriginsKnown = false }
-            guard isWhole, !areOriginsKnown, !Task.isCancelled, let now = await origins(in: store) else { continue }
+            pause -= 1
+            guard isWhole, !areOriginsKnown, pause <= 0, !Task.isCancelled else { continue }
+            guard let now = await origins(in: store) else {
+                if unanswered == 0 { logger.notice("where the partitions of \(path) begin can't be told now") }
+                pause = min(1 << unanswered, Self.longestPause)
+                unanswered = min(unanswered + 1, 16)
+                continue
+            }
             if now != map.geometry.origins { return }
             areOriginsKnown = true
+            unanswered = 0
         }
     }
 

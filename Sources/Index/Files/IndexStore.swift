@@ -103,6 +103,11 @@ public struct IndexStore: Sendable {
         try NeighbourImage.source(try ImageName.existing(image)).origins(blockSize: blockSize, findPlaces)
     }
 
+    /// The origins of an image's table that are below `size`, in bytes; none if there is no table.
+    public func lastOrigins(of image: String, below size: UInt64) -> [UInt64] {
+        ((try? table(ImageName.existing(image)).geometry.origins) ?? []).filter { $0 < size }
+    }
+
     private func read(
         _ image: String, domain: String?, origins: [UInt64]? = nil, with builder: TableBuilder, _ options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)?
@@ -111,7 +116,8 @@ public struct IndexStore: Sendable {
         let source = try NeighbourImage.source(name)
         let domain = try checked(domain ?? currentDomain(name))
         let blocks = TableHeader.blockCount(source.size, blockSize)
-        let origins = origins ?? source.origins(blockSize: blockSize, findPlaces) ?? []
+        let origins =
+            origins ?? source.origins(blockSize: blockSize, findPlaces) ?? lastOrigins(of: image, below: source.size)
         guard let geometry = BlockGeometry(size: source.size, blockSize: blockSize, origins: origins),
             geometry.blockCount <= TableHeader.maximumBlocks
         else { throw IndexError.tooManyBlocks(image: image, blocks: blocks) }
@@ -162,7 +168,8 @@ public struct IndexStore: Sendable {
         return summary
     }
 
-    /// Returns whether the table of an image is provably current.
+    /// Returns whether the table of an image is provably current. An unchanged image counts as one with the same origins while
+    /// they can't be found.
     public func isCurrent(_ image: String) -> Bool {
         guard let name = try? ImageName.existing(image), let table = try? table(name) else { return false }
         return (try? isCurrent(table)) ?? false
