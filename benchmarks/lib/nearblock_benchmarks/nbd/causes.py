@@ -40,7 +40,7 @@ class Candidate(Server):
 
     def __init__(self, kind, settings, options, core, under=()):
         """`under` is a command that runs the server."""
-        super().__init__(kind, settings, settings.image)
+        super().__init__(kind, settings, settings.image, settings.transport)
         self.options, self.core, self.under = options, core, under
 
     def command(self):
@@ -151,13 +151,15 @@ class Causes:
             print(f"\n## {work.name}, fio, not pinned\n\n| server | requests/s | CPU us | rate / loop | CPU / loop |")
             print("| --- | ---: | ---: | --- | --- |")
             results = collections.defaultdict(list)
-            for _ in range(self.settings.rounds):
-                for name, kind, options in steps:
+            for number in range(self.settings.rounds):
+                # Whoever comes later finds more dirty pages.
+                start = number % len(steps)
+                for name, kind, options in [*steps[start:], *steps[:start]]:
                     with Candidate(kind, self.settings, options, None) as server:
                         results[name].append(
                             measure(server, work, self.settings.seconds, "fio", os.path.getsize(self.settings.image)))
-            for name, runs in results.items():
-                rate, cpu = (statistics.median(run[column] for run in runs) for column in (0, 1))
+            for name, _, _ in steps:
+                rate, cpu = (statistics.median(run[column] for run in results[name]) for column in (0, 1))
                 ratios = " | ".join(compare.Bench.by_rounds(results, name, steps[0][0], column) for column in (0, 1))
                 print(f"| {name} | {rate:.0f} | {cpu:.2f} | {ratios} |", flush=True)
 
@@ -205,6 +207,7 @@ STEPS = [
     ("chunks", "floor", ["--structured"]),
     ("and RWF_NOWAIT", "floor", ["--structured", "--nowait"]),
     ("and ring, provided buffers", "floor", ["--structured", "--nowait", "--ring"]),
+    ("chunks, each request received by itself", "floor", ["--structured", "--split"]),
     ("nearblock", "nearblock", []),
 ]
 
@@ -216,6 +219,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--only", default="")
+    parser.add_argument("--transport", choices=["unix", "tcp"], default="unix")
     parser.add_argument("--symbols", action="store_true")
     parser.add_argument("parts", nargs="*", default=["copies", "variants", "profile", "steps", "calls"])
     settings = parser.parse_args()
@@ -228,7 +232,7 @@ def main():
     if "profile" in settings.parts:
         causes.profile(["floor", "nearblock"], SMALL)
     if "steps" in settings.parts:
-        causes.add(STEPS, compare.SMALL)
+        causes.add(STEPS, [*compare.SMALL, *compare.LARGE])
     if "calls" in settings.parts:
         causes.calls(["floor", "nearblock"], WORKS)
 

@@ -11,6 +11,7 @@
 //   --ring          receive through io_uring into provided buffers, and not by recv
 //   --shift BYTES   the first reply of a batch begins so many bytes behind the start of a page
 //   --regions N     replies of consecutive batches go to N regions in turn, so that they are not in the caches any more
+//   --split         receive each request's header and payload by themselves, as nearblock does large payloads
 //   --huge          huge pages for replies
 //   --short-turns   slices of 100 us of the processor, as nearblock's loops ask for: sched_setattr(2)
 //   --apart         data begins at the start of a page, and headers have memory of their own: an iovec for each
@@ -39,7 +40,7 @@
 enum { INPUT = 2 << 20, OUTPUT = 34 << 20, HEADERS = 1 << 20, CONNECTIONS = 64, PARTS = 1024, PAGE = 4096 };
 enum { PROVIDED = 16, PROVIDED_BYTES = 64 << 10 };
 
-static int byThreads, isStructured, isNoWait, byRing, isHuge, isApart, takesShortTurns;
+static int byThreads, isStructured, isNoWait, byRing, isSplit, isHuge, isApart, takesShortTurns;
 static size_t shift, regions = 1;
 
 struct connection {
@@ -224,6 +225,16 @@ static int serveByRing(struct connection *c) {
     return result;
 }
 
+// Receives one request.
+static int serveSplit(struct connection *c) {
+    if (recv(c->socket, c->input, 28, MSG_WAITALL) != 28) return -1;
+    size_t payload = load(c->input + 6, 2) == 1 ? load(c->input + 24, 4) : 0;
+    if (payload > INPUT - 28) return -1;
+    if (payload > 0 && recv(c->socket, c->input + 28, payload, MSG_WAITALL) != (ssize_t)payload) return -1;
+    c->filled = 28 + payload;
+    return answer(c);
+}
+
 static int serve(struct connection *c) {
     if (c->stage == 0) {
         c->stage = 1;
@@ -231,6 +242,7 @@ static int serve(struct connection *c) {
     }
     c->stage = 2;
     if (byRing) return serveByRing(c);
+    if (isSplit) return serveSplit(c);
     ssize_t got = recv(c->socket, c->input + c->filled, INPUT - c->filled, 0);
     if (got <= 0) return -1;
     c->filled += (size_t)got;
@@ -317,7 +329,7 @@ static int listenAt(const char *where) {
 static int readOptions(int argc, char **argv) {
     static const struct option options[] = {
         {"threads", 0, &byThreads, 1}, {"structured", 0, &isStructured, 1}, {"nowait", 0, &isNoWait, 1},
-        {"ring", 0, &byRing, 1}, {"huge", 0, &isHuge, 1}, {"apart", 0, &isApart, 1}, {"short-turns", 0, &takesShortTurns, 1},
+        {"ring", 0, &byRing, 1}, {"split", 0, &isSplit, 1}, {"huge", 0, &isHuge, 1}, {"apart", 0, &isApart, 1}, {"short-turns", 0, &takesShortTurns, 1},
         {"shift", 1, 0, 's'},
         {"regions", 1, 0, 'r'}, {0, 0, 0, 0}};
     int option;
