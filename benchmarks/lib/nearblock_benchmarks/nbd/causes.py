@@ -1,6 +1,7 @@
 """nbd.causes: see benchmarks/floor."""
 import argparse
 import collections
+import contextlib
 import json
 import os
 import re
@@ -74,6 +75,18 @@ def load(server, settings, core, options):
     total = done["requests"]
     return Run(total / done["seconds"], sum(times) / total * 1e9, times[0] / total * 1e9, times[1] / total * 1e9,
                counts[0] / total, counts[1] / total, done["p99"] / 1000, done["client_cpu"] / total * 1e9)
+
+
+@contextlib.contextmanager
+def awake(is_wanted):
+    """Keeps two cores from halting, by processes that run only where nothing else does."""
+    spinning = [subprocess.Popen(["chrt", "-i", "0", "sh", "-c", "while :; do :; done"]) for _ in range(2 if is_wanted else 0)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
 
 
 def middle(runs):
@@ -163,6 +176,20 @@ class Causes:
                 ratios = " | ".join(compare.Bench.by_rounds(results, name, steps[0][0], column) for column in (0, 1))
                 print(f"| {name} | {rate:.0f} | {cpu:.2f} | {ratios} |", flush=True)
 
+    def place(self, kinds, works):
+        """Requests a second under fio by where server and client run, and whether the cores may halt."""
+        for work in works:
+            print(f"\n## {work.name}, fio: requests a second\n\n| server and client | " + " | ".join(kinds) + " |")
+            print("| --- |" + " ---: |" * len(kinds))
+            for title, ours, theirs, halts in PLACES:
+                rates = collections.defaultdict(list)
+                for _ in range(self.settings.rounds):
+                    for kind in kinds:
+                        with Candidate(kind, self.settings, [], ours) as server, awake(not halts):
+                            rates[kind].append(measure(server, work, self.settings.seconds, "fio",
+                                                       os.path.getsize(self.settings.image), theirs).rate)
+                print(f"| {title} | " + " | ".join(f"{statistics.median(rates[kind]):.0f}" for kind in kinds) + " |", flush=True)
+
     def grouped(self, record, run):
         """Of one recording; prints the largest symbols too where it is asked to."""
         text = subprocess.check_output(["perf", "report", "-i", record, "--stdio", "--sort", "dso,symbol", "-F",
@@ -201,6 +228,9 @@ CANDIDATES = [
 ]
 
 
+# The title, the server's core, the client's, and whether cores without work halt.
+PLACES = [("anywhere", None, None, True), ("anywhere, no core halts", None, None, False), ("a core each", 0, 1, True),
+          ("one core", 0, 0, True)]
 # From the loop to nearblock, a cause more in each step.
 STEPS = [
     ("C loop", "floor", []),
@@ -221,7 +251,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--transport", choices=["unix", "tcp"], default="unix")
     parser.add_argument("--symbols", action="store_true")
-    parser.add_argument("parts", nargs="*", default=["copies", "variants", "profile", "steps", "calls"])
+    parser.add_argument("parts", nargs="*", default=["copies", "variants", "profile", "steps", "places", "calls"])
     settings = parser.parse_args()
     causes = Causes(settings)
     subprocess.run(["cat", settings.image], stdout=subprocess.DEVNULL, check=True)
@@ -233,6 +263,8 @@ def main():
         causes.profile(["floor", "nearblock"], SMALL)
     if "steps" in settings.parts:
         causes.add(STEPS, [*compare.SMALL, *compare.LARGE])
+    if "places" in settings.parts:
+        causes.place(["floor", "nearblock", "nbdkit"], [compare.SMALL[0], compare.SMALL[3]])
     if "calls" in settings.parts:
         causes.calls(["floor", "nearblock"], WORKS)
 

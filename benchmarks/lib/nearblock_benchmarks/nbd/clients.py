@@ -10,7 +10,7 @@ Work = collections.namedtuple("Work", "name block depth connections reads sequen
 Result = collections.namedtuple("Result", "rate cpu p99 client")
 
 
-def run_fio(server, work, seconds, size):
+def run_fio(server, work, seconds, size, core=None):
     way = {100: "read", 0: "write"}.get(work.reads, "rw")
     way = way if work.sequential else f"rand{way}"
     command = ["fio", "--name=job", "--ioengine=nbd", f"--uri={server.uri()}", f"--rw={way}", f"--bs={work.block}",
@@ -21,6 +21,8 @@ def run_fio(server, work, seconds, size):
         command.append(f"--rwmixread={work.reads}")
     if work.sequential and work.connections > 1:
         command.append(f"--offset_increment={size // work.connections}")
+    if core is not None:
+        command = ["taskset", "-c", str(core), *command]
     before = server.cpu()
     done = subprocess.run(command, capture_output=True, text=True, cwd=server.folder)
     if done.returncode != 0:
@@ -44,10 +46,10 @@ def run_load(server, work, seconds, size):
     return done["requests"], done["requests"] / done["seconds"], done["p99"] / 1000, client, before
 
 
-def measure(server, work, seconds, client, size):
-    """Runs one load against a server that is there, and returns a Result."""
-    run = run_load if client == "load" else run_fio
-    total, rate, p99, client, before = run(server, work, seconds, size)
+def measure(server, work, seconds, client, size, core=None):
+    """Runs one load against a server that is there, fio on a core where one is named, and returns a Result."""
+    total, rate, p99, client, before = (run_load(server, work, seconds, size) if client == "load" else
+                                        run_fio(server, work, seconds, size, core))
     if server.kind == "nbd-server":
         # Its children's CPU counts once they have been waited for.
         time.sleep(0.3)
