@@ -160,13 +160,12 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
             transmission?.hangUp()
             return sendAgain(command)
         }
-        let isFlush = request.pointee.stage == .makeDurable || request.pointee.kind == .flush
         guard command.pointee.error == 0 else {
             // The server may have dropped the writes of others, too.
-            if isFlush || traits.makesDurable(request) { durability.recordLoss() }
+            if makesDurable(command) { durability.recordLoss() }
             return finish(command, command.pointee.error)
         }
-        if isFlush {
+        if isFlush(command) {
             durability.endFlush(covering: command.pointee.flushMark)
             return finish(command, 0)
         }
@@ -188,8 +187,20 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
         finish(command, 0)
     }
 
+    private func isFlush(_ command: UnsafeMutablePointer<NBDClientCommand>) -> Bool {
+        let request = command.pointee.request
+        return request.pointee.stage == .makeDurable || request.pointee.kind == .flush
+    }
+
+    /// Whether the command is to make something durable.
+    private func makesDurable(_ command: UnsafeMutablePointer<NBDClientCommand>) -> Bool {
+        isFlush(command) || traits.makesDurable(command.pointee.request)
+    }
+
     /// Repeats a request for a while: a server that closes the connection at this very command would always do so.
     private func sendAgain(_ command: UnsafeMutablePointer<NBDClientCommand>) {
+        // A server that goes on may have failed to make writes durable, and tells it once.
+        if makesDurable(command) { durability.recordLoss() }
         if let lostAt = command.pointee.lostAt, lostAt + Self.retrySeconds <= .now() { return finish(command, EIO) }
         wait(command)
     }

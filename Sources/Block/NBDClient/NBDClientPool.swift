@@ -77,7 +77,8 @@ final class NBDClientPool: Sendable {
             give(link)
             return result
         } catch let error as NBDClientError {
-            guard Self.isOfConnection(error, link) else {
+            // A command that was not answered in time makes the connection unusable, and a server that is about to end says so.
+            guard link.isBroken || error.code == ETIMEDOUT || error.code == ESHUTDOWN else {
                 give(link)
                 throw error
             }
@@ -85,12 +86,6 @@ final class NBDClientPool: Sendable {
             lost()
             throw error.ofConnection
         }
-    }
-
-    /// Whether a connection is of no use after an error. One command that was not answered in time makes it so, and a server that
-    /// is about to end says so.
-    static func isOfConnection(_ error: NBDClientError, _ link: NBDClientLink) -> Bool {
-        link.isBroken || error.code == ETIMEDOUT || error.code == ESHUTDOWN
     }
 
     private func take() throws -> NBDClientLink {

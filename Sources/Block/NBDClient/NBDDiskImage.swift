@@ -282,9 +282,9 @@ public final class NBDDiskImage: DiskImage {
             let mark = durability.beginFlush()
             do {
                 try send(on: link) { nbd_aio_flush($0, nbd_completion_callback(), 0) }
-            } catch let error as NBDClientError {
+            } catch {
                 // The server may have dropped what it could not write. The pool records a lost connection itself.
-                if !NBDClientPool.isOfConnection(error, link) { durability.recordLoss() }
+                if !link.isBroken { durability.recordLoss() }
                 throw error
             }
             durability.endFlush(covering: mark)

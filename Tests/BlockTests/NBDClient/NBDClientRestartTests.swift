@@ -21,6 +21,11 @@ final class NBDClientRestartTests {
         return (image, DiskClient(disk: disk, loop: loop))
     }
 
+    /// A server that tells its ends, and never has any.
+    private final class Lasting: DiskServer {
+        func whenEnded(_ body: @escaping @Sendable () -> Void) {}
+    }
+
     private static func bytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8($0 % 251 + 1) } }
 
     @Test("At the second piece of a clearing -> the first is cleared again")
@@ -91,6 +96,24 @@ final class NBDClientRestartTests {
         #expect(!hasEnded.withLockedValue { $0 })
         image.stop()
         #expect(await late == ESHUTDOWN)
+    }
+
+    @Test("A helper that goes on fails one flush as if it were to end -> device and image count the loss")
+    func failedOnce() async throws {
+        let server = try await MortalServer(size: 1 << 20)
+        let image = try await NBDDiskImage.open(uri: server.uri, loops: [loop], server: Lasting())
+        let disk = Disk(size: image.size, device: image.device, loops: [loop], losses: image.losses)
+        let client = DiskClient(disk: disk, loop: loop)
+        #expect(await client.write(Self.bytes(512), at: 0) == 0)
+        try server.failAt("flush")
+        #expect(await client.perform(.flush) == 0, "sent again; OwedFlush tells the client")
+        #expect(image.losses.now == 1)
+        image.forgetLosses()
+        #expect(await client.write(Self.bytes(512), at: 0) == 0)
+        try server.failAt("flush")
+        #expect(throws: LostChanges.self) { try image.synchronize() }
+        #expect(image.losses.now == 2)
+        image.stop()
     }
 
     @Test("Many forced writes at once, some of them unanswered -> all are durable")

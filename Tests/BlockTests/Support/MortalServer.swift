@@ -27,6 +27,9 @@ final class MortalServer: @unchecked Sendable {
     /// Lets the server end in the place of the next command `step`: `write OFFSET`, `zero OFFSET` or `flush`.
     func endAt(_ step: String) throws { _ = try scratch.write(Array("\(step)\n".utf8), to: "last") }
 
+    /// Lets the next command `step` fail with ESHUTDOWN, once, at a server that goes on.
+    func failAt(_ step: String) throws { _ = try scratch.write(Array("\(step)\n".utf8), to: "failing") }
+
     var isRunning: Bool { process?.isRunning == true }
 
     /// Waits until the server has ended by itself, and starts it on what was flushed.
@@ -69,11 +72,16 @@ final class MortalServer: @unchecked Sendable {
         try await waitUntil("nbdkit answers") { try await Command.run("nbdinfo", "--size", uri).status == 0 }
     }
 
-    /// Notes a command, and ends the server if it is the last one.
+    /// Notes a command, and fails it or ends the server if the test has asked for that.
     private static func step(_ folder: String) -> String {
         """
         cd \(folder)
         echo "$1" >> log
+        if [ "$(cat failing 2> /dev/null)" = "$1" ]; then
+            rm failing
+            echo "ESHUTDOWN told once" >&2
+            exit 1
+        fi
         [ "$(cat last 2> /dev/null)" = "$1" ] || exit 0
         rm last
         kill -9 $2
