@@ -65,7 +65,7 @@ struct IndexUpkeep: Sendable {
         var areOriginsKnown = false
         var unanswered = 0
         var pause = 0
-        var isWhole = await (try? quietly { _ in store.isCurrent(path) }) ?? false
+        var isWhole = await (try? isCurrent(store, map.geometry.origins)) ?? false
         while !Task.isCancelled {
             // Clear first: a write from here on is in the map, or the reading finds it.
             let blocks = Self.clear(map)
@@ -92,6 +92,13 @@ struct IndexUpkeep: Sendable {
             if now != map.geometry.origins { return }
             areOriginsKnown = true
             unanswered = 0
+        }
+    }
+
+    /// Whether the table is current and has these origins.
+    private func isCurrent(_ store: IndexStore, _ origins: [UInt64]) async throws -> Bool {
+        try await quietly { [size = disk.size] _ in
+            store.isCurrent(path) && store.lastOrigins(of: path, below: size) == origins
         }
     }
 
