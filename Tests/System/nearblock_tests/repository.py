@@ -64,6 +64,8 @@ def test_environment(**more: str) -> dict[str, str]:
 def release_binary() -> str:
     """The path of an optimised nearblock: $NEARBLOCK, or .build/release/nearblock, which is built where it is not there."""
     path = os.environ.get("NEARBLOCK", str(ROOT / ".build/release/nearblock"))
+    if "NEARBLOCK" in os.environ and not os.access(path, os.X_OK):
+        sys.exit(f"there is no program at {path}, which NEARBLOCK names")
     if not os.access(path, os.X_OK):
         subprocess.run([swift(), "build", "-c", "release"], cwd=ROOT, check=True, stdout=sys.stderr)
     return os.path.realpath(path)
