@@ -11,14 +11,13 @@ final class NBDClientDurability: Sendable {
         var acknowledged: UInt64 = 0
         var flushed: UInt64 = 0
         var isStrict = false
-        /// The same as `ends`, for use with the lock.
-        var generation: UInt64 = 0
     }
 
     private let losses: LossCount
     private let state = NIOLockedValueBox(State())
     private let refusal = Synchronization.Atomic(false)
     private let forcing = Synchronization.Atomic(false)
+    /// Grows only with the lock.
     private let ends = Synchronization.Atomic<UInt64>(0)
     /// Whether `recordEnd` is called for each end of the server, so that a lost connection alone costs nothing.
     private let knowsEnds: Bool
@@ -56,7 +55,7 @@ final class NBDClientDurability: Sendable {
     /// - Parameter generation: that of the time before its command began.
     func recordWrite(begunIn generation: UInt64) {
         state.withLockedValue { state in
-            guard generation == state.generation else { return count(state) }
+            guard generation == self.generation else { return count(state) }
             state.acknowledged += 1
         }
     }
@@ -84,8 +83,7 @@ final class NBDClientDurability: Sendable {
     /// Counts a loss if writes are unflushed: the server has ended. Call it before a connection to its successor is used.
     func recordEnd() {
         state.withLockedValue { state in
-            state.generation += 1
-            ends.store(state.generation, ordering: .releasing)
+            ends.add(1, ordering: .acquiringAndReleasing)
             settle(&state)
         }
     }

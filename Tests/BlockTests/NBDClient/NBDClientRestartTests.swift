@@ -15,8 +15,10 @@ final class NBDClientRestartTests {
 
     deinit { loop.stop() }
 
-    private func open(_ server: MortalServer) async throws -> (image: NBDDiskImage, client: DiskClient) {
-        let image = try await NBDDiskImage.open(uri: server.uri, loops: [loop])
+    private func open(
+        _ server: MortalServer, as helper: (any DiskServer)? = nil
+    ) async throws -> (image: NBDDiskImage, client: DiskClient) {
+        let image = try await NBDDiskImage.open(uri: server.uri, loops: [loop], server: helper)
         let disk = Disk(size: image.size, device: image.device, loops: [loop], losses: image.losses)
         return (image, DiskClient(disk: disk, loop: loop))
     }
@@ -101,9 +103,7 @@ final class NBDClientRestartTests {
     @Test("A helper that goes on fails one flush as if it were to end -> device and image count the loss")
     func failedOnce() async throws {
         let server = try await MortalServer(size: 1 << 20)
-        let image = try await NBDDiskImage.open(uri: server.uri, loops: [loop], server: Lasting())
-        let disk = Disk(size: image.size, device: image.device, loops: [loop], losses: image.losses)
-        let client = DiskClient(disk: disk, loop: loop)
+        let (image, client) = try await open(server, as: Lasting())
         #expect(await client.write(Self.bytes(512), at: 0) == 0)
         try server.failAt("flush")
         #expect(await client.perform(.flush) == 0, "sent again; OwedFlush tells the client")
