@@ -63,9 +63,10 @@ struct IndexUpkeep: Sendable {
     private func keep(_ store: IndexStore, _ map: DirtyMap) async {
         // The disk was not followed yet when they were asked for.
         var areOriginsKnown = false
-        var unanswered = 0
+        // Intervals between two questions while there is no answer, and those that are left.
         var pause = 0
-        var isWhole = await (try? isCurrent(store, map.geometry.origins)) ?? false
+        var left = 0
+        var isWhole = await (try? quietly { _ in store.isCurrent(path, origins: map.geometry.origins) }) ?? false
         while !Task.isCancelled {
             // Clear first: a write from here on is in the map, or the reading finds it.
             let blocks = Self.clear(map)
@@ -81,24 +82,17 @@ struct IndexUpkeep: Sendable {
             }
             try? await Task.sleep(for: interval)
             if map.count() > 0 { areOriginsKnown = false }
-            pause -= 1
-            guard isWhole, !areOriginsKnown, pause <= 0, !Task.isCancelled else { continue }
+            left -= 1
+            guard isWhole, !areOriginsKnown, left <= 0, !Task.isCancelled else { continue }
             guard let now = await origins(in: store) else {
-                if unanswered == 0 { logger.notice("where the partitions of \(path) begin can't be told now") }
-                pause = min(1 << unanswered, Self.longestPause)
-                unanswered = min(unanswered + 1, 16)
+                if pause == 0 { logger.notice("where the partitions of \(path) begin can't be told now") }
+                pause = min(max(1, pause * 2), Self.longestPause)
+                left = pause
                 continue
             }
             if now != map.geometry.origins { return }
             areOriginsKnown = true
-            unanswered = 0
-        }
-    }
-
-    /// Whether the table is current and has these origins.
-    private func isCurrent(_ store: IndexStore, _ origins: [UInt64]) async throws -> Bool {
-        try await quietly { [size = disk.size] _ in
-            store.isCurrent(path) && store.lastOrigins(of: path, below: size) == origins
+            pause = 0
         }
     }
 

@@ -170,17 +170,18 @@ public struct IndexStore: Sendable {
 
     /// Returns whether the table of an image is provably current. An unchanged image counts as one with the same origins while
     /// they can't be found.
-    public func isCurrent(_ image: String) -> Bool {
+    /// - Parameter origins: Those of `origins(of:)` at some moment; nil for those of now.
+    public func isCurrent(_ image: String, origins: [UInt64]? = nil) -> Bool {
         guard let name = try? ImageName.existing(image), let table = try? table(name) else { return false }
-        return (try? isCurrent(table)) ?? false
+        return (try? isCurrent(table, origins)) ?? false
     }
 
     /// Whether a table is that of the image as it is now. Earlier releases made tables without origins.
-    private func isCurrent(_ table: Table) throws -> Bool {
+    private func isCurrent(_ table: Table, _ origins: [UInt64]? = nil) throws -> Bool {
         let source = try NeighbourImage.source(table.name)
         guard try source.isUnchanged(since: table.header) else { return false }
-        let origins = source.origins(blockSize: blockSize, findPlaces)
-        return origins == nil || origins == table.geometry.origins
+        let wanted = origins ?? source.origins(blockSize: blockSize, findPlaces)
+        return wanted == nil || wanted == table.geometry.origins
     }
 
     /// Removes an image from the index; the image need not exist any more.
