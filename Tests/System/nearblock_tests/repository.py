@@ -63,10 +63,11 @@ def test_environment(**more: str) -> dict[str, str]:
 
 def release_binary() -> str:
     """The path of an optimised nearblock: $NEARBLOCK, or .build/release/nearblock, which is built where it is not there."""
-    path = os.environ.get("NEARBLOCK", str(ROOT / ".build/release/nearblock"))
-    if "NEARBLOCK" in os.environ and not os.access(path, os.X_OK):
-        sys.exit(f"there is no program at {path}, which NEARBLOCK names")
+    given = os.environ.get("NEARBLOCK")
+    path = given or str(ROOT / ".build/release/nearblock")
     if not os.access(path, os.X_OK):
+        if given:
+            sys.exit(f"there is no program at {path}, which NEARBLOCK names")
         subprocess.run([swift(), "build", "-c", "release"], cwd=ROOT, check=True, stdout=sys.stderr)
     return os.path.realpath(path)
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from nearblock_benchmarks.nbd import compare
-from nearblock_benchmarks.nbd.clients import Work, measure
+from nearblock_benchmarks.nbd.clients import Work, by_turns, measure
 from nearblock_benchmarks.nbd.servers import TICK, Server
 
 # Kernel and user symbols by what they are for; the first that matches counts. The rest is `other`.
@@ -99,18 +99,16 @@ class Causes:
 
     def measure(self, candidates, works):
         """Every candidate by turns, each as (name, kind, options of the server, options of the client, whether pinned)."""
+        chosen = [candidate for candidate in candidates if re.search(self.settings.only, candidate[0])]
         for title, work in works:
             print(f"\n## {title}\n\n| server | requests/s | CPU ns | user | kernel | client ns | switches | p99 us |")
             print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
             runs = collections.defaultdict(list)
-            for _ in range(self.settings.rounds):
-                for name, kind, options, client, pinned in candidates:
-                    if not re.search(self.settings.only, name):
-                        continue
-                    with Candidate(kind, self.settings, options, 0 if pinned else None) as server:
-                        runs[name].append(load(server, self.settings, 1 if pinned else None, [*work, *client]))
-            for name, found in runs.items():
-                run = middle(found)
+            for name, kind, options, client, pinned in by_turns(chosen, self.settings.rounds):
+                with Candidate(kind, self.settings, options, 0 if pinned else None) as server:
+                    runs[name].append(load(server, self.settings, 1 if pinned else None, [*work, *client]))
+            for name, *_ in chosen:
+                run = middle(runs[name])
                 print(f"| {name} | {run.rate:.0f} | {run.cpu:.0f} | {run.user:.0f} | {run.system:.0f} | {run.client:.0f} | "
                       f"{run.switches:.3f} | {run.p99:.0f} |", flush=True)
 
@@ -164,13 +162,10 @@ class Causes:
             print(f"\n## {work.name}, fio, not pinned\n\n| server | requests/s | CPU us | rate / loop | CPU / loop |")
             print("| --- | ---: | ---: | --- | --- |")
             results = collections.defaultdict(list)
-            for number in range(self.settings.rounds):
-                # Whoever comes later finds more dirty pages.
-                start = number % len(steps)
-                for name, kind, options in [*steps[start:], *steps[:start]]:
-                    with Candidate(kind, self.settings, options, None) as server:
-                        results[name].append(
-                            measure(server, work, self.settings.seconds, "fio", os.path.getsize(self.settings.image)))
+            for name, kind, options in by_turns(steps, self.settings.rounds):
+                with Candidate(kind, self.settings, options, None) as server:
+                    results[name].append(
+                        measure(server, work, self.settings.seconds, "fio", os.path.getsize(self.settings.image)))
             for name, _, _ in steps:
                 rate, cpu = (statistics.median(run[column] for run in results[name]) for column in (0, 1))
                 ratios = " | ".join(compare.Bench.by_rounds(results, name, steps[0][0], column) for column in (0, 1))
@@ -183,11 +178,10 @@ class Causes:
             print("| --- |" + " ---: |" * len(kinds))
             for title, ours, theirs, halts in PLACES:
                 rates = collections.defaultdict(list)
-                for _ in range(self.settings.rounds):
-                    for kind in kinds:
-                        with Candidate(kind, self.settings, [], ours) as server, awake(not halts):
-                            rates[kind].append(measure(server, work, self.settings.seconds, "fio",
-                                                       os.path.getsize(self.settings.image), theirs).rate)
+                for kind in by_turns(kinds, self.settings.rounds):
+                    with Candidate(kind, self.settings, [], ours) as server, awake(not halts):
+                        rates[kind].append(measure(server, work, self.settings.seconds, "fio",
+                                                   os.path.getsize(self.settings.image), theirs).rate)
                 print(f"| {title} | " + " | ".join(f"{statistics.median(rates[kind]):.0f}" for kind in kinds) + " |", flush=True)
 
     def grouped(self, record, run):

@@ -46,6 +46,13 @@ def run_load(server, work, seconds, size):
     return done["requests"], done["requests"] / done["seconds"], done["p99"] / 1000, client, before
 
 
+def by_turns(candidates, rounds):
+    """Each candidate once in each round. Another one is the first each time: whoever comes later finds more dirty pages."""
+    for number in range(rounds):
+        start = number % len(candidates)
+        yield from [*candidates[start:], *candidates[:start]]
+
+
 def measure(server, work, seconds, client, size, core=None):
     """Runs one load against a server that is there, fio on a core where one is named, and returns a Result."""
     total, rate, p99, client, before = (run_load(server, work, seconds, size) if client == "load" else

@@ -7,7 +7,7 @@ import subprocess
 import time
 from typing import Any
 
-from nearblock_benchmarks.nbd.clients import Work, measure
+from nearblock_benchmarks.nbd.clients import Work, by_turns, measure
 from nearblock_benchmarks.nbd.servers import FLOORS, OTHER, Server
 from nearblock_benchmarks.page_cache import drop
 
@@ -60,12 +60,11 @@ class Bench:
             if self.settings.only and self.settings.only not in work.name:
                 continue
             results: dict[Any, list[Any]] = {kind: [] for kind in kinds}
-            for _ in range(self.settings.rounds):
-                for kind in kinds:
-                    if prepare:
-                        prepare()
-                    with Server(kind, self.settings, self.settings.image, **options) as server:
-                        results[kind].append(measure(server, work, self.settings.seconds, self.settings.client, self.size))
+            for kind in by_turns(kinds, self.settings.rounds):
+                if prepare:
+                    prepare()
+                with Server(kind, self.settings, self.settings.image, **options) as server:
+                    results[kind].append(measure(server, work, self.settings.seconds, self.settings.client, self.size))
             self.report(work, results)
 
     def report(self, work, results):
